@@ -1,0 +1,1 @@
+"""Datasets: converters from published layouts to one prepared layout, and its reader."""

@@ -1,0 +1,219 @@
+"""The prepared layout that training and evaluation read, whatever dataset it came from.
+
+    dataset.yaml            names, colours, pixels per class, mean and std, source, licence
+    train/images/*.png|jpg  camera images
+    train/labels/*.png      8-bit class ids, 255 = void; same stem and size as the image
+    val/..., test/...       likewise
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from enet_ros.errors import EnetError
+from enet_ros.files import replacing, write_image
+from enet_ros.labels import LabelSet
+
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
+SPLITS = ('train', 'val', 'test')
+
+
+class DatasetError(EnetError):
+    """A dataset that cannot be used, and why."""
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read an image file as H x W x 3, uint8, BGR (OpenCV's order).
+
+    Raises:
+        EnetError: the file is missing or no image.
+
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+    if image is None:
+        raise EnetError(f'{path} is missing, damaged or no image: replace it')
+    return image  # type: ignore[return-value]  # OpenCV's stubs leave the dtype open
+
+
+def read_labels(path: Path) -> NDArray[np.uint8]:
+    """Read a label image as H x W class ids, uint8.
+
+    Raises:
+        DatasetError: the file is missing, no image, or not one 8-bit channel.
+
+    """
+    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+    if labels is None:
+        raise DatasetError(f'{path} is missing, damaged or no image: replace it')
+    if labels.ndim != 2 or labels.dtype != np.uint8:
+        raise DatasetError(f'{path} has shape {labels.shape} and type {labels.dtype}: labels are one 8-bit channel of ids')
+    return labels  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image and its ground truth."""
+
+    image_path: Path
+    labels_path: Path
+
+    @property
+    def stem(self) -> str:
+        """Return the name that image and labels share."""
+        return self.image_path.stem
+
+    def read(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return the image (H x W x 3, BGR) and the labels (H x W class ids, 255 = void).
+
+        Raises:
+            EnetError: a file cannot be read, or the two differ in size.
+
+        """
+        image, labels = read_image(self.image_path), read_labels(self.labels_path)
+        if image.shape[:2] != labels.shape:
+            raise DatasetError(
+                f'{self.image_path} is {image.shape[1]}x{image.shape[0]} but its labels {self.labels_path} are '
+                f'{labels.shape[1]}x{labels.shape[0]}: they must be of one size'
+            )
+        return image, labels
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A prepared dataset on disk."""
+
+    root: Path
+    name: str
+    labels: LabelSet
+    pixels: dict[str, list[int]]
+    """By split: how many pixels each class has, in label-id order; void is not counted."""
+    source: str
+    license: str
+
+    def samples(self, split: str) -> list[Sample]:
+        """Return the samples of `split` in the order of their names.
+
+        Raises:
+            DatasetError: the split is not there or empty, or an image has no labels.
+
+        """
+        folder = self.root / split
+        images = [path for path in sorted((folder / 'images').glob('*')) if path.suffix.lower() in IMAGE_SUFFIXES]
+        if not images:
+            there = [name for name in SPLITS if (self.root / name / 'images').is_dir()]
+            raise DatasetError(f'no images in {folder / "images"}: choose a split of {", ".join(there) or "none is there"}')
+        samples = [Sample(path, folder / 'labels' / f'{path.stem}.png') for path in images]
+        for sample in samples:
+            if not sample.labels_path.is_file():
+                raise DatasetError(f'{sample.image_path} has no labels {sample.labels_path}: add them or remove the image')
+        return samples
+
+
+def read_dataset(root: Path) -> Dataset:
+    """Open a prepared dataset.
+
+    Raises:
+        DatasetError: `root` holds none, or its dataset.yaml lacks or contradicts something.
+
+    """
+    path = root / 'dataset.yaml'
+    try:
+        fields = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except FileNotFoundError as error:
+        raise DatasetError(f'no dataset.yaml in {root}: make a prepared dataset with "enet convert"') from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DatasetError(f'cannot read {path}: {" ".join(str(error).split())}') from error
+    try:
+        labels = LabelSet(tuple(fields['names']), tuple(tuple(color) for color in fields['colors']))
+        dataset = Dataset(root, fields['name'], labels, fields['pixels'], fields['source'], fields['license'])
+        for split, counts in dataset.pixels.items():
+            if len(counts) != len(labels):
+                raise DatasetError(f'{len(counts)} pixel counts in split {split} for {len(labels)} classes')
+    except KeyError as error:
+        raise DatasetError(f'{path} lacks {error}: convert the dataset again') from error
+    except (TypeError, AttributeError, EnetError) as error:
+        raise DatasetError(f'{path} is wrong: {error}; convert the dataset again') from error
+    return dataset
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and the label file that a converter found for it, in the dataset's own coding."""
+
+    image_path: Path
+    labels_path: Path
+
+
+def write_dataset(
+    root: Path,
+    name: str,
+    labels: LabelSet,
+    splits: Mapping[str, Sequence[Pair]],
+    to_ids: Callable[[Path], NDArray[np.uint8]],
+    source: str,
+    license_note: str,
+) -> Dataset:
+    """Write a prepared dataset; dataset.yaml comes last, so that an interrupted run leaves no dataset that looks whole.
+
+    `to_ids` reads one label file of the source as class ids (H x W, uint8, 255 = void).
+
+    Raises:
+        EnetError: a file cannot be read or written, sizes differ, or `to_ids` yields an id that is no class.
+
+    """
+    pixels: dict[str, list[int]] = {}
+    moments = np.zeros((2, 3))
+    for split, pairs in splits.items():
+        counts = np.zeros(256, np.int64)
+        for pair in tqdm(pairs, desc=f'{name} {split}', unit='image'):
+            image, ids = read_image(pair.image_path), to_ids(pair.labels_path)
+            if image.shape[:2] != ids.shape:
+                raise DatasetError(
+                    f'{pair.image_path} is {image.shape[1]}x{image.shape[0]} but its labels {pair.labels_path} are '
+                    f'{ids.shape[1]}x{ids.shape[0]}: they must be of one size'
+                )
+            counts += np.bincount(ids.reshape(-1), minlength=256)
+            if split == 'train':
+                rgb = image.reshape(-1, 3)[:, ::-1] / 255.0
+                moments += (rgb.mean(0), (rgb**2).mean(0))
+            with replacing(root / split / 'images' / pair.image_path.name) as temporary:
+                temporary.write_bytes(pair.image_path.read_bytes())
+            write_image(root / split / 'labels' / f'{pair.image_path.stem}.png', ids)
+        pixels[split] = [int(count) for count in counts[: len(labels)]]
+    mean, squares = moments / max(1, len(splits.get('train', ())))
+    fields: dict[str, Any] = {
+        'name': name,
+        'source': source,
+        'license': license_note,
+        'names': list(labels.names),
+        'colors': [list(color) for color in labels.colors],
+        'pixels': pixels,
+        'mean': [round(float(value), 4) for value in mean],
+        'std': [round(float(value), 4) for value in np.sqrt(squares - mean**2)],
+    }
+    with replacing(root / 'dataset.yaml') as temporary:
+        temporary.write_text(yaml.safe_dump(fields, sort_keys=False, default_flow_style=None), encoding='utf-8')
+    return read_dataset(root)
+
+
+def check_ids(path: Path, ids: NDArray[np.uint8], allowed: Iterable[int]) -> None:
+    """Refuse label ids outside `allowed`.
+
+    Raises:
+        DatasetError: naming the file and the first id that is not allowed.
+
+    """
+    unknown = set(np.unique(ids).tolist()) - set(allowed)
+    if unknown:
+        raise DatasetError(f'{path} holds label id {min(unknown)}, which is no class of this dataset')
+
+

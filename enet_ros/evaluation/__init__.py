@@ -1,0 +1,1 @@
+"""Evaluation: metrics, and a segmenter held against ground truth."""

@@ -1,0 +1,219 @@
+"""ENet, block by block as in the paper (Paszke et al. 2016, sections 3 and 4, Table 1, Figure 2).
+
+Where the paper is silent its authors' released model decides; where that differs from the paper (the number of activations
+in Figure 3), the paper does. Every convolution that batch normalisation follows is a `ConvNorm`, so that folding for
+inference is one rule. Blocks carry the paper's numbers in `encoder.stage1` (bottleneck 1.0 to 1.4) and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from enet_ros.network.architecture import Architecture
+from enet_ros.network.pooling import IndexPooling, Pooling
+
+BATCH_NORM_EPSILON = 1e-3  # the authors' release
+
+
+class ConvNorm(nn.Sequential):
+    """A convolution and its batch normalisation; `fold` of `folding.py` turns the pair into one convolution."""
+
+    def __init__(self, convolution: nn.Conv2d | nn.ConvTranspose2d) -> None:
+        """Follow `convolution` by a batch normalisation of its output channels."""
+        super().__init__(convolution, nn.BatchNorm2d(convolution.out_channels, eps=BATCH_NORM_EPSILON))
+
+
+def _activation(kind: str, channels: int) -> nn.Module:
+    return nn.PReLU(channels) if kind == 'prelu' else nn.ReLU(inplace=True)
+
+
+class Initial(nn.Module):
+    """The initial block (Figure 2a): N x 3 x H x W to N x 16 x H/2 x W/2."""
+
+    def __init__(self) -> None:
+        """Make the 13 filters that the 3 pooled channels join."""
+        super().__init__()
+        self.convolution = ConvNorm(nn.Conv2d(3, 13, 3, stride=2, padding=1))
+        self.pooled_norm: nn.Module = nn.BatchNorm2d(3, eps=BATCH_NORM_EPSILON)
+        self.activation = nn.PReLU(16)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the block's features."""
+        pooled = self.pooled_norm(functional.max_pool2d(image, 2, 2))
+        return self.activation(torch.cat((self.convolution(image), pooled), 1))
+
+
+class Bottleneck(nn.Module):
+    """A bottleneck that keeps channels and size (Figure 2b): a projection, a main convolution, an expansion, an addition."""
+
+    def __init__(self, channels: int, dropout: float, *, dilation: int = 1, asymmetric: bool = False,
+                 activation: str = 'prelu') -> None:
+        """Make the block with a 3x3 main convolution, dilated by `dilation`, or with 5x1 and 1x5 when `asymmetric`."""
+        super().__init__()
+        inner = channels // 4
+        main = (
+            nn.Sequential(
+                nn.Conv2d(inner, inner, (5, 1), padding=(2, 0), bias=False),
+                ConvNorm(nn.Conv2d(inner, inner, (1, 5), padding=(0, 2))),
+            )
+            if asymmetric
+            else ConvNorm(nn.Conv2d(inner, inner, 3, padding=dilation, dilation=dilation))
+        )
+        self.branch = nn.Sequential(
+            ConvNorm(nn.Conv2d(channels, inner, 1, bias=False)),
+            _activation(activation, inner),
+            main,
+            _activation(activation, inner),
+            ConvNorm(nn.Conv2d(inner, channels, 1, bias=False)),
+            nn.Dropout2d(dropout),
+        )
+        self.activation = _activation(activation, channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features of the shape of `features`."""
+        return self.activation(features + self.branch(features))
+
+
+class Downsampling(nn.Module):
+    """A bottleneck that halves the size: max pooling on the main branch, a 2x2 projection with stride 2 beside it."""
+
+    def __init__(self, channels_in: int, channels_out: int, dropout: float, pooling: Pooling) -> None:
+        """Make the block; the main branch gains zero channels behind its own up to `channels_out`."""
+        super().__init__()
+        inner = channels_out // 4
+        self.pooling = pooling
+        self.new_channels = channels_out - channels_in
+        self.branch = nn.Sequential(
+            ConvNorm(nn.Conv2d(channels_in, inner, 2, stride=2, bias=False)),
+            nn.PReLU(inner),
+            ConvNorm(nn.Conv2d(inner, inner, 3, padding=1)),
+            nn.PReLU(inner),
+            ConvNorm(nn.Conv2d(inner, channels_out, 1, bias=False)),
+            nn.Dropout2d(dropout),
+        )
+        self.activation = nn.PReLU(channels_out)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, object]:
+        """Return features of half the size and the positions of the pooled maxima, for the decoder."""
+        pooled, positions = self.pooling.pool(features)
+        pooled = functional.pad(pooled, (0, 0, 0, 0, 0, self.new_channels))
+        return self.activation(pooled + self.branch(features)), positions
+
+
+class Upsampling(nn.Module):
+    """A bottleneck that doubles the size: unpooling on the main branch, a transposed convolution beside it."""
+
+    def __init__(self, channels_in: int, channels_out: int, dropout: float, pooling: Pooling, activation: str) -> None:
+        """Make the block."""
+        super().__init__()
+        inner = channels_out // 4
+        self.pooling = pooling
+        self.main = ConvNorm(nn.Conv2d(channels_in, channels_out, 1, bias=False))
+        self.branch = nn.Sequential(
+            ConvNorm(nn.Conv2d(channels_in, inner, 1, bias=False)),
+            _activation(activation, inner),
+            ConvNorm(nn.ConvTranspose2d(inner, inner, 3, stride=2, padding=1, output_padding=1)),
+            _activation(activation, inner),
+            ConvNorm(nn.Conv2d(inner, channels_out, 1, bias=False)),
+            nn.Dropout2d(dropout),
+        )
+        self.activation = _activation(activation, channels_out)
+
+    def forward(self, features: Tensor, positions: object) -> Tensor:
+        """Return features of twice the size, the main branch's values at `positions`."""
+        branch = self.branch(features)
+        size = (branch.shape[-2], branch.shape[-1])
+        return self.activation(self.pooling.unpool(self.main(features), positions, size) + branch)
+
+
+class Encoder(nn.Module):
+    """The initial block and stages 1 to 3: N x 3 x H x W to N x 128 x H/8 x W/8."""
+
+    channels = 128
+
+    def __init__(self, pooling: Pooling) -> None:
+        """Make the 23 blocks of the encoder."""
+        super().__init__()
+        self.initial = Initial()
+        self.down1 = Downsampling(16, 64, 0.01, pooling)
+        self.stage1 = nn.Sequential(*(Bottleneck(64, 0.01) for _ in range(4)))
+        self.down2 = Downsampling(64, 128, 0.1, pooling)
+        self.stage2 = nn.Sequential(*self._context_blocks())
+        self.stage3 = nn.Sequential(*self._context_blocks())
+
+    def _context_blocks(self) -> Iterable[Bottleneck]:
+        """Yield bottlenecks 2.1 to 2.8, which stage 3 repeats."""
+        yield Bottleneck(self.channels, 0.1)
+        yield Bottleneck(self.channels, 0.1, dilation=2)
+        yield Bottleneck(self.channels, 0.1, asymmetric=True)
+        yield Bottleneck(self.channels, 0.1, dilation=4)
+        yield Bottleneck(self.channels, 0.1)
+        yield Bottleneck(self.channels, 0.1, dilation=8)
+        yield Bottleneck(self.channels, 0.1, asymmetric=True)
+        yield Bottleneck(self.channels, 0.1, dilation=16)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, object, object]:
+        """Return the features and the pooling positions of bottlenecks 1.0 and 2.0."""
+        features, positions1 = self.down1(self.initial(image))
+        features, positions2 = self.down2(self.stage1(features))
+        return self.stage3(self.stage2(features)), positions1, positions2
+
+
+class Decoder(nn.Module):
+    """Stages 4 and 5 and the last transposed convolution: N x 128 x H/8 x W/8 to N x classes x H x W."""
+
+    def __init__(self, architecture: Architecture, pooling: Pooling) -> None:
+        """Make the decoder with the options of `architecture`."""
+        super().__init__()
+        activation, dropout = architecture.decoder_activation, architecture.decoder_dropout
+        self.up4 = Upsampling(Encoder.channels, 64, dropout, pooling, activation)
+        self.stage4 = nn.Sequential(*(Bottleneck(64, dropout, activation=activation) for _ in range(2)))
+        self.up5 = Upsampling(64, 16, dropout, pooling, activation)
+        self.stage5 = nn.Sequential(Bottleneck(16, dropout, activation=activation))
+        extra = architecture.last_kernel - 2  # a 3x3 kernel reaches one pixel further on each side
+        self.fullconv = nn.ConvTranspose2d(
+            16, architecture.classes, architecture.last_kernel, stride=2, padding=extra, output_padding=extra
+        )
+
+    def forward(self, features: Tensor, positions1: object, positions2: object) -> Tensor:
+        """Return the class scores."""
+        features = self.stage4(self.up4(features, positions2))
+        features = self.stage5(self.up5(features, positions1))
+        return self.fullconv(features)
+
+
+class ENet(nn.Module):
+    """The whole network: RGB in [0, 1], N x 3 x H x W float, to class scores N x classes x H x W.
+
+    H and W must be multiples of `SIZE_MULTIPLE`; resize or pad outside. The state dict does not depend on `pooling`.
+    """
+
+    def __init__(self, architecture: Architecture, pooling: Pooling | None = None) -> None:
+        """Make an untrained network whose three up- and downsampling pairs use `pooling` (default: PyTorch's own)."""
+        super().__init__()
+        pooling = pooling or IndexPooling()
+        self.architecture = architecture
+        self.encoder = Encoder(pooling)
+        self.decoder = Decoder(architecture, pooling)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the class scores of `image`."""
+        return self.decoder(*self.encoder(image))
+
+
+class EncoderClassifier(nn.Module):
+    """An encoder with a 1x1 classifier, the network of the first training stage: N x 3 x H x W to N x classes x H/8 x W/8."""
+
+    def __init__(self, encoder: Encoder, classes: int) -> None:
+        """Put an untrained classifier on `encoder`, which is shared, not copied."""
+        super().__init__()
+        self.encoder = encoder
+        self.classifier = nn.Conv2d(Encoder.channels, classes, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the class scores at an eighth of the size."""
+        return self.classifier(self.encoder(image)[0])

@@ -1,0 +1,82 @@
+"""2x2 max pooling that remembers positions, and its inverse, in two forms that agree bit for bit.
+
+`IndexPooling` is PyTorch's own pair and the faster one inside PyTorch. `CornerPooling` says the same with comparisons, selects
+and a depth-to-space, which every inference runtime has: pooling with indices has no ONNX or TensorRT counterpart.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+class Corners(NamedTuple):
+    """Which corner of each 2x2 window holds its maximum, as three boolean masks of the pooled shape."""
+
+    bottom: Tensor
+    """The maximum is in the lower row."""
+    top_right: Tensor
+    """The larger value of the upper row is the right one."""
+    bottom_right: Tensor
+    """The larger value of the lower row is the right one."""
+
+
+class Pooling(Protocol):
+    """A 2x2 max pool with stride 2 and its inverse; `positions` is for `unpool` of the same object alone."""
+
+    def pool(self, image: Tensor) -> tuple[Tensor, object]:
+        """Return the maxima (N x C x H//2 x W//2) of `image` (N x C x H x W) and where they stood."""
+
+    def unpool(self, pooled: Tensor, positions: object, size: tuple[int, int]) -> Tensor:
+        """Return N x C x `size`: every value of `pooled` where its maximum stood, zeros elsewhere."""
+
+
+class IndexPooling:
+    """PyTorch's max_pool2d and max_unpool2d."""
+
+    def pool(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the maxima (N x C x H//2 x W//2) of `image` (N x C x H x W) and their flat indices."""
+        maxima, indices = functional.max_pool2d(image, 2, 2, return_indices=True)
+        return maxima, indices
+
+    def unpool(self, pooled: Tensor, positions: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return N x C x `size`: every value of `pooled` where its maximum stood, zeros elsewhere."""
+        return functional.max_unpool2d(pooled, positions, 2, 2, output_size=size)
+
+
+class CornerPooling:
+    """The same in comparisons and selects.
+
+    Comparisons are strict, so on a tie the first corner in row order wins, as in max_pool2d. Comparing the input with the
+    upsampled maxima instead would mark every tied corner.
+    """
+
+    def pool(self, image: Tensor) -> tuple[Tensor, Corners]:
+        """Return the maxima (N x C x H//2 x W//2) of `image` (N x C x H x W) and their corners."""
+        height, width = image.shape[-2] // 2 * 2, image.shape[-1] // 2 * 2
+        top_left, top_right = image[..., 0:height:2, 0:width:2], image[..., 0:height:2, 1:width:2]
+        bottom_left, bottom_right = image[..., 1:height:2, 0:width:2], image[..., 1:height:2, 1:width:2]
+        right_of_top, right_of_bottom = top_right > top_left, bottom_right > bottom_left
+        top = torch.where(right_of_top, top_right, top_left)
+        bottom = torch.where(right_of_bottom, bottom_right, bottom_left)
+        below = bottom > top
+        return torch.where(below, bottom, top), Corners(below, right_of_top, right_of_bottom)
+
+    def unpool(self, pooled: Tensor, positions: Corners, size: tuple[int, int]) -> Tensor:
+        """Return N x C x `size`: every value of `pooled` where its maximum stood, zeros elsewhere."""
+        zero = torch.zeros_like(pooled)
+        top = torch.where(positions.bottom, zero, pooled)
+        bottom = torch.where(positions.bottom, pooled, zero)
+        planes = (
+            torch.where(positions.top_right, zero, top),
+            torch.where(positions.top_right, top, zero),
+            torch.where(positions.bottom_right, zero, bottom),
+            torch.where(positions.bottom_right, bottom, zero),
+        )
+        # pixel_shuffle reads its four planes per channel, so they are stacked behind the channel and flattened into it
+        full = functional.pixel_shuffle(torch.stack(planes, 2).flatten(1, 2), 2)
+        rows, columns = size[0] - full.shape[-2], size[1] - full.shape[-1]
+        return functional.pad(full, (0, columns, 0, rows)) if rows or columns else full

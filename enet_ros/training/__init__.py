@@ -1,0 +1,1 @@
+"""Training: the recipe, its losses and augmentation, and the loop."""

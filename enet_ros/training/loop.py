@@ -1,0 +1,216 @@
+"""The training loop: every stage of a recipe on one prepared dataset, resumable, on CPU or CUDA."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+from tqdm import tqdm
+
+from enet_ros.datasets.prepared import Dataset, DatasetError
+from enet_ros.errors import EnetError
+from enet_ros.evaluation.metrics import confusion_matrix, mean_iou
+from enet_ros.network.architecture import Architecture
+from enet_ros.network.enet import EncoderClassifier, ENet
+from enet_ros.network.model_file import ModelInfo, write_model
+from enet_ros.training.augmentation import augment
+from enet_ros.training.losses import class_weights, segmentation_loss
+from enet_ros.training.recipe import Recipe, Stage
+
+
+class TrainingError(EnetError):
+    """A run that cannot start or go on, and why."""
+
+
+def load_split(dataset: Dataset, split: str, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Read a whole split at `size` (width, height): images N x 3 x H x W and labels N x H x W, both uint8, RGB.
+
+    Decoded once and kept, since decoding costs more than a training step on a GPU.
+    """
+    images, labels = [], []
+    for sample in tqdm(dataset.samples(split), desc=f'reading {split}', unit='image'):
+        image, ids = sample.read()
+        if ids.shape != (size[1], size[0]):
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            ids = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        images.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB).transpose(2, 0, 1))
+        labels.append(ids)
+    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
+
+
+class _EpochSampler(Sampler[int]):
+    """A shuffle that depends on seed and epoch alone, so that a resumed run goes on with the batches it would have had."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count = count
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the epoch from Lightning, which calls this before every epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+        return iter(torch.randperm(self.count, generator=generator).tolist())
+
+    def __len__(self) -> int:
+        return self.count
+
+
+class SegmentationTask(lightning.LightningModule):
+    """One stage of a recipe: what a step, a validation and the learning rate are."""
+
+    def __init__(
+        self,
+        network: ENet | EncoderClassifier,
+        recipe: Recipe,
+        stage: Stage,
+        train: tuple[Tensor, Tensor],
+        val: tuple[Tensor, Tensor],
+        weights: Tensor,
+    ) -> None:
+        """Train `network` on `train` with the class weights `weights`; the data moves to the training device as a whole."""
+        super().__init__()
+        self.network = network
+        self.recipe = recipe
+        self.stage = stage
+        self.classes = len(weights)
+        for name, tensor in (('train_images', train[0]), ('train_labels', train[1]), ('val_images', val[0]),
+                             ('val_labels', val[1]), ('class_weights', weights)):
+            self.register_buffer(name, tensor, persistent=False)
+        self.confusion: NDArray[np.int64] = np.zeros((self.classes, self.classes + 1), np.int64)
+
+    def training_step(self, batch: Tensor, _: int) -> Tensor:
+        """Return the loss of random views of the samples with the indices `batch`."""
+        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+        images, labels = augment(
+            self.train_images[batch], self.train_labels[batch], self.stage.crop, self.stage.scale,
+            self.recipe.brightness, generator,
+        )
+        loss = segmentation_loss(self.network(images), self._targets(labels), self.class_weights)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f'the loss is {loss.item()} in stage {self.stage.name}, epoch {self.current_epoch}, step {self.global_step} '
+                f'(samples {batch.tolist()}): lower learning_rate; the last checkpoint is kept'
+            )
+        self.log('loss', loss.detach(), on_step=False, on_epoch=True, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Tensor, _: int) -> None:
+        """Count the predictions on the samples with the indices `batch`."""
+        scores = self.network(self.val_images[batch].float() / 255)
+        self.confusion += confusion_matrix(
+            self._targets(self.val_labels[batch]).cpu().numpy(), scores.argmax(1).to(torch.uint8).cpu().numpy(), self.classes
+        )
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean IoU of the validation split."""
+        self.log('val_mean_iou', mean_iou(self.confusion) or 0.0, prog_bar=True)
+        self.confusion[:] = 0
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """Return Adam (paper section 5.2) and a half cosine from the stage's learning rate to zero."""
+        optimizer = torch.optim.Adam(
+            self.network.parameters(), self.stage.learning_rate, weight_decay=self.recipe.weight_decay
+        )
+        steps = self.stage.epochs * math.ceil(len(self.train_images) / self.recipe.batch_size)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
+
+    def _targets(self, labels: Tensor) -> Tensor:
+        """Return the labels that the stage's network predicts: its output is an eighth of the size for the encoder alone."""
+        return labels[:, 4::8, 4::8] if self.stage.network == 'encoder' else labels
+
+
+def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool) -> Path:
+    """Train ENet on `dataset` by `recipe` and return the model file, `out`/model.safetensors.
+
+    `out` gets a folder for each stage with its checkpoints and log.csv. With `resume`, stages go on from their last
+    checkpoints, and finished ones are passed over.
+
+    Raises:
+        EnetError: `out` holds a run and `resume` is not set, a split is missing, or the loss is no longer finite.
+
+    """
+    if not resume and any((out / stage.name).exists() for stage in recipe.stages):
+        raise TrainingError(f'{out} already holds a run: add --resume to go on with it, or choose another folder')
+    if 'train' not in dataset.pixels or sum(dataset.pixels['train']) == 0:
+        raise DatasetError(f'{dataset.root / "dataset.yaml"} counts no labelled pixels in split train: convert it again')
+    data = load_split(dataset, 'train', recipe.size), load_split(dataset, 'val', recipe.size)
+    torch.manual_seed(recipe.seed)
+    architecture = Architecture(
+        len(dataset.labels), recipe.decoder_activation, recipe.decoder_dropout, recipe.last_kernel
+    )
+    network = ENet(architecture)
+    for number, stage in enumerate(recipe.stages):
+        torch.manual_seed(recipe.seed + number)  # dropout of a stage does not depend on whether earlier ones were resumed
+        _train_stage(network, dataset, recipe, stage, data, out / stage.name)
+    info = ModelInfo(
+        architecture=architecture,
+        labels=dataset.labels,
+        training_size=recipe.size,
+        dataset=dataset.name,
+        recipe=asdict(recipe),
+        license=dataset.license,
+    )
+    weights = {name: tensor.numpy() for name, tensor in network.cpu().state_dict().items() if tensor.is_floating_point()}
+    path = out / 'model.safetensors'
+    write_model(path, info, weights)
+    return path
+
+
+def _train_stage(
+    network: ENet,
+    dataset: Dataset,
+    recipe: Recipe,
+    stage: Stage,
+    data: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]],
+    folder: Path,
+) -> None:
+    part: ENet | EncoderClassifier = network
+    if stage.network == 'encoder':
+        part = EncoderClassifier(network.encoder, len(dataset.labels))
+    weights = class_weights(dataset.pixels['train'], stage.class_weight_constant)
+    task = SegmentationTask(part, recipe, stage, data[0], data[1], weights)
+    last = folder / 'last.ckpt'
+    with warnings.catch_warnings():
+        # Lightning advises worker processes for loading; the loaders here hand out indices of data that is in memory
+        warnings.filterwarnings('ignore', message='.*does not have many workers.*')
+        trainer = lightning.Trainer(
+            accelerator='auto',
+            devices=1,
+            precision=recipe.precision,
+            max_epochs=stage.epochs,
+            check_val_every_n_epoch=recipe.validate_every,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            logger=CSVLogger(folder, name='', version=''),
+            callbacks=[ModelCheckpoint(folder, save_last=True, save_top_k=0), TQDMProgressBar(leave=True)],
+            enable_model_summary=False,
+        )
+        trainer.fit(
+            task,
+            DataLoader(
+                range(len(data[0][0])), recipe.batch_size, sampler=_EpochSampler(len(data[0][0]), recipe.seed)  # type: ignore[arg-type]
+            ),
+            DataLoader(range(len(data[1][0])), recipe.batch_size),  # type: ignore[arg-type]
+            ckpt_path=last if last.is_file() else None,
+            weights_only=True,
+        )
+    if trainer.interrupted:
+        raise TrainingError(f'stopped in stage {stage.name}: go on with --resume')
+
+
