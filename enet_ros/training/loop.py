@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from enet_ros.datasets.prepared import Dataset, DatasetError
 from enet_ros.errors import EnetError
-from enet_ros.evaluation.metrics import confusion_matrix, mean_iou
+from enet_ros.metrics import confusion_matrix, mean_iou
 from enet_ros.network.architecture import Architecture
 from enet_ros.network.enet import EncoderClassifier, ENet
 from enet_ros.network.model_file import ModelInfo, write_model

@@ -1,0 +1,52 @@
+"""Arguments that several subcommands share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from enet_ros.engines.engine import BACKENDS, PRECISIONS
+from enet_ros.files import replacing
+from enet_ros.segmenter import Segmenter, SegmenterConfig
+from enet_ros.share import default_model
+
+Commands = argparse._SubParsersAction  # argparse gives its own type no public name
+
+
+def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what a segmenter is made of."""
+    parser.add_argument('--model', type=Path, default=default_model(), metavar='FILE',
+                        help='model file (default: the CamVid model of the package)')
+    parser.add_argument('--backend', choices=BACKENDS, default='auto', help='engine that runs the network')
+    parser.add_argument('--precision', choices=PRECISIONS, default='auto', help='type that the engine computes in')
+    parser.add_argument('--size', type=_size, default=(0, 0), metavar='WxH',
+                        help="network size in pixels, multiples of 8 (default: the model's)")
+
+
+def make_segmenter(arguments: argparse.Namespace, classes: tuple[str, ...] = ()) -> Segmenter:
+    """Make the segmenter of `add_segmenter_arguments`; raises EnetError as `Segmenter` does."""
+    width, height = arguments.size
+    return Segmenter(
+        SegmenterConfig(arguments.model, arguments.backend, arguments.precision, width, height, classes)
+    )
+
+
+def add_json_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --json."""
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the results for machines, too')
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON, whole or not at all; raises EnetError when the file cannot be written."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        width, height = text.lower().split('x')
+        return int(width), int(height)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'"{text}" is no size: write it like 640x360') from None

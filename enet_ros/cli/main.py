@@ -1,0 +1,43 @@
+"""The `enet` command: reads arguments, runs a subcommand, and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from enet_ros import __version__
+from enet_ros.cli import convert, evaluate, info, segment, train
+from enet_ros.errors import EnetError
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, like all others of this command."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2, the code for bad usage."""
+        self.exit(2, f'{self.prog}: {message}; see "{self.prog} --help"\n')
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `enet` with `arguments` (default: the process's) and return 0, or 1 for an error; bad usage exits with 2."""
+    parser = _Parser(prog='enet', description='Semantic segmentation with ENet.')
+    parser.add_argument('--version', action='version', version=f'enet_ros {__version__}')
+    commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
+    for module in (segment, convert, train, evaluate, info):
+        module.add_command(commands)
+    parsed = parser.parse_args(arguments)
+    try:
+        code: int = parsed.run(parsed)
+    except EnetError as error:
+        print(f'enet: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('enet: interrupted', file=sys.stderr)
+        return 130
+    return code
+
+
+if __name__ == '__main__':
+    sys.exit(main())

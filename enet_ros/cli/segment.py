@@ -1,0 +1,61 @@
+"""`enet segment`: label images and overlays of images, folders, videos and bags."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from enet_ros.cli.arguments import Commands, add_segmenter_arguments, make_segmenter
+from enet_ros.errors import EnetError
+from enet_ros.files import write_image
+from enet_ros.frames import open_frames
+from enet_ros.overlay import blend
+
+
+def add_command(commands: Commands) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        'segment', help='segment images, folders, videos or bags',
+        description='Write DIR/labels/NAME.png (class ids, 255 = void) and DIR/overlays/NAME.jpg of every image.',
+    )
+    parser.add_argument('input', type=Path, nargs='+', metavar='INPUT', help='an image, a folder of images, a video or a bag')
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the results')
+    parser.add_argument('--topic', default='', help='image topic of a bag that has several')
+    parser.add_argument('--classes', default='', help='names of the classes to report, separated by commas (default: all)')
+    parser.add_argument('--alpha', type=float, default=0.5, help='share of the class colours in the overlays, 0 to 1')
+    add_segmenter_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Segment every input; a file that cannot be read is named and passed over, and makes the exit code 1."""
+    if not 0 <= arguments.alpha <= 1:
+        raise EnetError(f'--alpha is {arguments.alpha}: choose a share from 0 to 1')
+    sources = [open_frames(path, arguments.topic) for path in arguments.input]
+    classes = tuple(name.strip() for name in arguments.classes.split(',') if name.strip())
+    segmenter = make_segmenter(arguments, classes)
+    palette = segmenter.labels.palette()[:, ::-1].copy()  # frames are BGR
+    written: dict[str, Path] = {}
+    failed = 0
+    with tqdm(total=sum(source.count for source in sources), desc='segmenting', unit='image') as progress:
+        for source in sources:
+            for frame in source:
+                if frame.name in written:
+                    raise EnetError(f'{frame.path} and {written[frame.name]} would both become {frame.name}.png: '
+                                    'segment them into different folders')
+                written[frame.name] = frame.path
+                try:
+                    image = frame.read()
+                except EnetError as error:
+                    failed += 1
+                    progress.write(f'enet: {error}', file=sys.stderr)
+                    continue
+                labels = segmenter.segment(image, 'bgr')
+                write_image(arguments.out / 'labels' / f'{frame.name}.png', labels)
+                write_image(arguments.out / 'overlays' / f'{frame.name}.jpg', blend(image, labels, palette, arguments.alpha))
+                progress.update()
+    print(f'{len(written) - failed} images segmented into {arguments.out}' + (f', {failed} failed' if failed else ''))
+    return 1 if failed else 0

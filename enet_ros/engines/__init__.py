@@ -1,0 +1,1 @@
+"""Engines: one class per runtime behind one small protocol."""

@@ -1,0 +1,74 @@
+"""The ONNX graph of a model file, for runtimes that read ONNX: found beside the model, in the cache, or exported into it.
+
+The graph is that of `InferenceNetwork`, with free height and width. It carries the hash of its model file, so a graph that
+belongs to other weights, or to an older form of the graph, is never run.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+from enet_ros.engines.engine import EngineError
+from enet_ros.files import replacing
+from enet_ros.network.model_file import ModelFile
+
+GRAPH_VERSION = '1'
+"""Raised whenever `export_graph` writes another graph for the same weights."""
+
+MODEL_KEY = 'enet_ros.model_sha256'
+VERSION_KEY = 'enet_ros.graph_version'
+
+
+def graph_paths(model: ModelFile) -> tuple[Path, Path]:
+    """Return where the graph of `model` may lie: beside it, for a robot without torch, and in the cache.
+
+    The cache is $ENET_CACHE, else enet_ros in $XDG_CACHE_HOME, else in ~/.cache.
+    """
+    default = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'enet_ros'
+    cache = Path(os.environ.get('ENET_CACHE') or default)
+    return model.path.with_suffix('.onnx'), cache / f'{model.sha256[:16]}-v{GRAPH_VERSION}.onnx'
+
+
+def export_graph(model: ModelFile, path: Path) -> None:
+    """Export the graph of `model` to `path`, whole or not at all.
+
+    Raises:
+        EngineError: torch or onnx is not installed.
+        EnetError: the file cannot be written, or the weights do not fit their architecture.
+
+    """
+    for package in ('torch', 'onnx'):
+        if find_spec(package) is None:
+            raise EngineError(
+                f'{model.path} has no ONNX graph beside it and making one needs {package}: pip install {package}, '
+                f'or bring {model.path.with_suffix(".onnx").name} from where the model was trained'
+            )
+    import onnx
+    import torch
+
+    from enet_ros.network.inference import InferenceNetwork
+    from enet_ros.network.pooling import CornerPooling
+
+    network = InferenceNetwork(model, CornerPooling()).eval()
+    free = {1: 'height', 2: 'width'}
+    with replacing(path) as temporary, warnings.catch_warnings():
+        # tracing warns of comparisons of shapes, which hold for all multiples of 8, and the exporter of its own age:
+        # the newer one needs one more package and bakes in the size
+        warnings.simplefilter('ignore')
+        torch.onnx.export(
+            network,
+            (torch.zeros(1, 64, 96, 3, dtype=torch.uint8),),
+            str(temporary),
+            input_names=['image'],
+            output_names=['labels'],
+            dynamic_axes={'image': free, 'labels': free},
+            opset_version=17,
+            dynamo=False,
+        )
+        graph = onnx.load(str(temporary))
+        for key, value in ((MODEL_KEY, model.sha256), (VERSION_KEY, GRAPH_VERSION)):
+            graph.metadata_props.add(key=key, value=value)
+        onnx.save(graph, str(temporary))

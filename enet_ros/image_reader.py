@@ -1,0 +1,167 @@
+"""Read sensor_msgs images into arrays, from a topic or from a bag: any object with the message's fields will do.
+
+rgb8 and bgr8 are views without a copy. Every other encoding goes through cv_bridge where ROS installs it, else through
+rosbags-image; neither of them reads every kind of row padding, so rows are packed here before.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from enet_ros.errors import EnetError
+from enet_ros.segmenter import ChannelOrder
+
+
+class ImageFields(Protocol):
+    """The fields of sensor_msgs/Image."""
+
+    width: int
+    height: int
+    encoding: str
+    is_bigendian: int
+    step: int
+    data: Any
+
+
+class CompressedImageFields(Protocol):
+    """The fields of sensor_msgs/CompressedImage."""
+
+    format: str
+    data: Any
+
+
+class ImageMessageError(EnetError):
+    """An image message that cannot be used, and why."""
+
+
+class Converter(Protocol):
+    """A library that knows image encodings."""
+
+    def bytes_per_pixel(self, encoding: str) -> int:
+        """Return the bytes of one pixel of the first plane."""
+
+    def to_rgb(self, message: ImageFields) -> NDArray[np.uint8]:
+        """Return `message`, an Image with packed rows, as H x W x 3, uint8, RGB."""
+
+
+class CvBridgeConverter:
+    """cv_bridge, which every ROS distribution has."""
+
+    def __init__(self) -> None:
+        """Raise ImportError where cv_bridge is not installed."""
+        from cv_bridge import CvBridge
+
+        self._bridge = CvBridge()
+
+    def bytes_per_pixel(self, encoding: str) -> int:
+        """Return the bytes of one pixel of the first plane."""
+        dtype, channels = self._bridge.encoding_to_dtype_with_channels(encoding)
+        return int(np.dtype(dtype).itemsize * channels)
+
+    def to_rgb(self, message: ImageFields) -> NDArray[np.uint8]:
+        """Return `message`, an Image with packed rows, as H x W x 3, uint8, RGB."""
+        rgb: NDArray[np.uint8] = self._bridge.imgmsg_to_cv2(message, 'rgb8')
+        return rgb
+
+
+class RosbagsConverter:
+    """rosbags-image, from PyPI; it reads any object that has the fields of an Image."""
+
+    def __init__(self) -> None:
+        """Raise ImportError where rosbags-image is not installed."""
+        from rosbags.image import image_to_cvimage
+
+        self._convert: Any = image_to_cvimage
+
+    def bytes_per_pixel(self, encoding: str) -> int:
+        """Return the bytes of one pixel of the first plane, by reading an image of one pixel."""
+        pixel = SimpleNamespace(encoding=encoding, width=1, height=1, is_bigendian=0, data=bytes(64))
+        return int(self._convert(pixel).nbytes)
+
+    def to_rgb(self, message: ImageFields) -> NDArray[np.uint8]:
+        """Return `message`, an Image with packed rows, as H x W x 3, uint8, RGB."""
+        rgb: NDArray[np.uint8] = self._convert(message, 'rgb8')
+        return rgb
+
+
+def _installed_converter() -> Converter:
+    try:
+        return CvBridgeConverter()
+    except ImportError:
+        return RosbagsConverter()
+
+
+class ImageReader:
+    """Reads image messages of any common encoding."""
+
+    def __init__(self, converter: Converter | None = None) -> None:
+        """Read with `converter`, by default the one that is installed."""
+        self._converter = converter or _installed_converter()
+
+    def read(self, message: ImageFields) -> tuple[NDArray[np.uint8], ChannelOrder]:
+        """Return the image (H x W x 3, uint8) and its channel order; rgb8 and bgr8 are views of the message.
+
+        Raises:
+            ImageMessageError: no pixels, an unknown encoding, or a buffer that is too short for its size and step.
+
+        """
+        width, height, encoding, step = message.width, message.height, message.encoding, message.step
+        if not width or not height:
+            raise ImageMessageError(f'image of {width}x{height} pixels: the camera driver sends no picture')
+        if encoding in ('rgb8', 'bgr8'):
+            rows = _rows(message, height, 3 * width)
+            pixels = np.lib.stride_tricks.as_strided(rows, (height, width, 3), (step, 3, 1))
+            return pixels, encoding[:3]
+        try:
+            row_bytes = width * self._converter.bytes_per_pixel(encoding)
+        except Exception as error:  # each library has its own exceptions; all mean that it does not know the encoding
+            raise ImageMessageError(f'encoding "{encoding}" is not supported: publish rgb8, bgr8 or mono8') from error
+        # 4:2:0 images carry their colour planes as half as many rows again below the picture
+        lines = height * 3 // 2 if encoding in ('nv12', 'nv21') else height
+        packed = SimpleNamespace(
+            encoding=encoding, width=width, height=lines, is_bigendian=message.is_bigendian, step=row_bytes,
+            data=np.ascontiguousarray(_rows(message, lines, row_bytes)),
+        )
+        try:
+            return self._converter.to_rgb(packed), 'rgb'
+        except Exception as error:  # likewise; OpenCV refuses sizes that a subsampled encoding cannot have
+            reason = ' '.join(str(error).split())
+            raise ImageMessageError(f'{width}x{height} image with encoding "{encoding}": {reason}') from error
+
+
+def _rows(message: ImageFields, height: int, row_bytes: int) -> NDArray[np.uint8]:
+    """Return the used part of every row, `height` x `row_bytes`, as a view; the padding of the last row may be missing."""
+    step = message.step
+    if step < row_bytes:
+        raise ImageMessageError(
+            f'{message.width}x{message.height} {message.encoding} image with step {step}: a row has {row_bytes} bytes'
+        )
+    data = np.frombuffer(message.data, np.uint8)
+    needed = step * (height - 1) + row_bytes
+    if data.size < needed:
+        raise ImageMessageError(
+            f'{message.width}x{message.height} {message.encoding} image with step {step} holds {data.size} bytes, '
+            f'not {needed}: it was cut off on its way'
+        )
+    return np.lib.stride_tricks.as_strided(data, (height, row_bytes), (step, 1))
+
+
+def read_compressed(message: CompressedImageFields) -> tuple[NDArray[np.uint8], ChannelOrder]:
+    """Return a compressed image (JPEG, PNG) as H x W x 3, uint8, BGR.
+
+    Raises:
+        ImageMessageError: the bytes are no image that OpenCV can decode.
+
+    """
+    data = np.frombuffer(message.data, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if image is None:
+        raise ImageMessageError(
+            f'compressed image of {data.size} bytes with format "{message.format}" cannot be decoded: publish JPEG or PNG'
+        )
+    return image, 'bgr'  # type: ignore[return-value]  # OpenCV's stubs leave the dtype open

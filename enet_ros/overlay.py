@@ -1,0 +1,25 @@
+"""Draw labels over a camera image."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from enet_ros.labels import VOID
+
+
+def blend(
+    image: NDArray[np.uint8], labels: NDArray[np.uint8], palette: NDArray[np.uint8], alpha: float
+) -> NDArray[np.uint8]:
+    """Return `image` with the colours of its labels mixed in; void pixels stay as they are.
+
+    `image` is H x W x 3, `labels` h x w class ids (enlarged or shrunk to the image where they differ in size), `palette`
+    256 x 3 in the channel order of `image`, all uint8; `alpha` from 0 (image alone) to 1 (colours alone).
+    """
+    size = (image.shape[1], image.shape[0])
+    if labels.shape != image.shape[:2]:
+        labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)  # type: ignore[assignment]
+    colors = cv2.LUT(cv2.merge((labels, labels, labels)), palette[None])
+    mixed = cv2.addWeighted(colors, alpha, image, 1 - alpha, 0)
+    return cv2.copyTo(image, (labels == VOID).view(np.uint8), mixed)  # type: ignore[return-value]

@@ -1,0 +1,211 @@
+"""The segmentation node: camera images in, label images and overlays out."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+import cv2
+import rclpy
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+
+from enet_ros.engines.engine import BACKENDS, PRECISIONS
+from enet_ros.errors import EnetError
+from enet_ros.image_reader import ImageReader, read_compressed
+from enet_ros.overlay import blend
+from enet_ros.ros.image_messages import to_message
+from enet_ros.segmenter import OUTPUT_SIZES, Segmenter, SegmenterConfig
+from enet_ros.share import default_model
+
+TRANSPORTS = {'raw': Image, 'compressed': CompressedImage}
+RELIABILITIES = {
+    'best_effort': QoSReliabilityPolicy.BEST_EFFORT,
+    'reliable': QoSReliabilityPolicy.RELIABLE,
+}
+
+
+class SegmentNode(Node):
+    """Segments the newest camera image, always.
+
+    The subscription only keeps the newest message; one worker thread owns the segmenter and takes it from there, so images
+    that come faster than they can be segmented are overwritten, counted, and never queued.
+    """
+
+    def __init__(self) -> None:
+        """Read the parameters, make the segmenter and subscribe.
+
+        Raises:
+            EnetError: a parameter cannot be used; says why.
+
+        """
+        super().__init__('enet')
+        self._declare_parameters()
+        self._segmenter = Segmenter(SegmenterConfig(
+            model=Path(self._text('model') or default_model()),
+            backend=self._text('backend'),
+            precision=self._text('precision'),
+            width=self.get_parameter('width').get_parameter_value().integer_value,
+            height=self.get_parameter('height').get_parameter_value().integer_value,
+            classes=_class_names(self._text('classes')),
+            output_size=self._text('output_size'),
+        ))
+        self._alpha = self.get_parameter('overlay_alpha').get_parameter_value().double_value
+        self._palette = self._segmenter.labels.palette()
+        self._reader = ImageReader()
+        self.add_on_set_parameters_callback(self._change_parameters)
+
+        self._labels_publisher = self.create_publisher(Image, '~/labels', 1)
+        self._overlay_publisher = self.create_publisher(Image, '~/overlay', 1)
+        transport = self._choice('image_transport', TRANSPORTS)
+        reliability = self._choice('image_reliability', RELIABILITIES)
+        image_qos = QoSProfile(depth=1, reliability=RELIABILITIES[reliability])
+
+        self._newest: Image | CompressedImage | None = None
+        self._arrived = threading.Condition()
+        self._stopping = False
+        self._segmented = self._overwritten = 0
+        self._worker = threading.Thread(target=self._work, name='segment')
+        self._worker.start()
+        # subscribed to last: from here on images come in
+        topic = 'image' if transport == 'raw' else 'image/compressed'
+        subscription = self.create_subscription(TRANSPORTS[transport], topic, self._keep_newest, image_qos)
+        engine = self._segmenter.engine
+        self.get_logger().info(
+            f'segmenting {subscription.topic_name} with {self._segmenter.model.path.name}: '
+            f'{len(self._segmenter.labels)} classes at {engine.size[0]}x{engine.size[1]}, '
+            f'{engine.backend} on {engine.device} in {engine.precision}'
+        )
+
+    def destroy_node(self) -> None:
+        """Stop the worker, then free everything."""
+        if hasattr(self, '_worker'):
+            with self._arrived:
+                self._stopping = True
+                self._arrived.notify()
+            self._worker.join()
+        super().destroy_node()
+
+    def counts(self) -> str:
+        """Return what became of the images, for the log."""
+        return f'segmented {self._segmented} images, {self._overwritten} more were overwritten by newer ones'
+
+    def _declare_parameters(self) -> None:
+        def declare(name: str, default: str | int | float, description: str, constraint: str = '', *,
+                    at_run_time: bool = False, integer: IntegerRange | None = None,
+                    floating: FloatingPointRange | None = None) -> None:
+            self.declare_parameter(name, default, ParameterDescriptor(
+                description=description,
+                additional_constraints=constraint,
+                read_only=not at_run_time,
+                integer_range=[integer] if integer else [],
+                floating_point_range=[floating] if floating else [],
+            ))
+
+        def one_of(choices: object) -> str:
+            return 'one of ' + ', '.join(choices)  # type: ignore[arg-type]
+
+        side = IntegerRange(from_value=0, to_value=16384, step=8)
+        declare('model', '', 'model file (.safetensors); empty = the CamVid model of the package')
+        declare('backend', 'auto', 'engine that runs the network', one_of(BACKENDS))
+        declare('precision', 'auto', 'type that the engine computes in', one_of(PRECISIONS))
+        declare('width', 0, "network width in pixels, a multiple of 8; 0 = the model's", integer=side)
+        declare('height', 0, "network height in pixels, a multiple of 8; 0 = the model's", integer=side)
+        declare('classes', '', 'names of the classes to report, separated by commas, others become 255; empty = all',
+                at_run_time=True)
+        declare('output_size', 'input', 'size of the labels: that of the camera image, or the network\'s',
+                one_of(OUTPUT_SIZES), at_run_time=True)
+        declare('image_transport', 'raw', 'type of the camera topic', one_of(TRANSPORTS))
+        declare('image_reliability', 'best_effort', 'reliability that is asked of the camera topic', one_of(RELIABILITIES))
+        declare('overlay_alpha', 0.5, 'share of the class colours in the overlay',
+                at_run_time=True, floating=FloatingPointRange(from_value=0.0, to_value=1.0))
+
+    def _text(self, name: str) -> str:
+        text: str = self.get_parameter(name).get_parameter_value().string_value
+        return text
+
+    def _choice(self, name: str, choices: dict[str, object]) -> str:
+        if (value := self._text(name)) not in choices:
+            raise EnetError(f'{name} "{value}" is unknown: choose from {", ".join(choices)}')
+        return value
+
+    def _change_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Take over what can change while running, all of it or nothing, or refuse it with the reason."""
+        values = {parameter.name: parameter.value for parameter in parameters}
+        classes = _class_names(values['classes']) if 'classes' in values else None
+        try:
+            self._segmenter.configure(classes, values.get('output_size'))
+        except EnetError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        self._alpha = values.get('overlay_alpha', self._alpha)
+        return SetParametersResult(successful=True)
+
+    def _keep_newest(self, message: Image | CompressedImage) -> None:
+        with self._arrived:
+            self._overwritten += self._newest is not None
+            self._newest = message
+            self._arrived.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._arrived:
+                self._arrived.wait_for(lambda: self._stopping or self._newest is not None)
+                if self._stopping:
+                    return
+                message, self._newest = self._newest, None
+            try:
+                self._segment(message)
+                self._segmented += 1
+            except EnetError as error:
+                self.get_logger().error(f'image refused: {error}', throttle_duration_sec=5.0)
+            except Exception as error:  # whatever one image does, the next may be fine: a camera must not stop a robot
+                if not self._stopping:
+                    self.get_logger().error(f'image failed: {error!r}', throttle_duration_sec=5.0)
+
+    def _segment(self, message: Image | CompressedImage) -> None:
+        image, channels = read_compressed(message) if isinstance(message, CompressedImage) else self._reader.read(message)
+        labels = self._segmenter.segment(image, channels)
+        self._labels_publisher.publish(to_message(labels, 'mono8', message.header))
+        if self._overlay_publisher.get_subscription_count():
+            rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 'bgr' else image
+            overlay = blend(rgb, labels, self._palette, self._alpha)  # type: ignore[arg-type]
+            self._overlay_publisher.publish(to_message(overlay, 'rgb8', message.header))
+
+
+def _class_names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(',') if name.strip())
+
+
+def main() -> int:
+    """Run the node until it is interrupted; return 1 when it cannot start, 2 when a parameter is of the wrong kind."""
+    rclpy.init()
+    logger = rclpy.logging.get_logger('enet')
+    try:
+        node = SegmentNode()
+    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        logger.fatal(str(error))
+        rclpy.try_shutdown()
+        return 2
+    except EnetError as error:
+        logger.fatal(str(error))
+        rclpy.try_shutdown()
+        return 1
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        print(node.counts(), file=sys.stderr)  # the context is down by now, and logging with it
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

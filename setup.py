@@ -1,0 +1,48 @@
+"""Build enet_ros: with colcon in a ROS 2 workspace, with pip everywhere else."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+NAME = 'enet_ros'
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    description='Real-time semantic segmentation for ROS 2 with ENet',
+    license='Apache-2.0',
+    packages=find_packages(include=[NAME, f'{NAME}.*']),
+    package_data={NAME: ['py.typed']},
+    python_requires='>=3.10',
+    # Lower bounds; scripts/ installs the exact versions of requirements/. In a ROS workspace rosdep brings most of them.
+    install_requires=[
+        'numpy>=1.26',
+        'opencv-python-headless>=4.5',
+        'PyYAML>=6.0',
+        'safetensors>=0.4.3',
+        'tqdm>=4.60',
+        'openvino>=2024.4',
+        'rosbags>=0.11',
+        'rosbags-image>=0.10',
+    ],
+    extras_require={
+        'train': ['torch>=2.4', 'lightning>=2.6', 'onnx>=1.16', 'dacite>=1.8'],
+    },
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
+        (f'share/{NAME}', ['package.xml']),
+        (f'share/{NAME}/launch', glob('launch/*.launch.py')),
+        (f'share/{NAME}/config', glob('config/*.*')),
+        (f'share/{NAME}/config/train', glob('config/train/*.yaml')),
+        (f'share/{NAME}/models', glob('models/*')),
+        # where `ros2 run` and launch look; not by setup.cfg's install_scripts, which pip ignores
+        (f'lib/{NAME}', glob('scripts/lib/*')),
+    ],
+    zip_safe=False,
+    entry_points={
+        'console_scripts': [
+            'enet = enet_ros.cli.main:main',
+            'segment_node = enet_ros.ros.segment_node:main',
+        ],
+    },
+)
