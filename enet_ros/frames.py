@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -101,7 +102,7 @@ def _video_frames(source: FrameSource) -> Iterator[Frame]:
         rate = video.get(cv2.CAP_PROP_FPS) or 25.0
         number = 0
         while (read := video.read())[0]:
-            yield Frame(f'{source.path.stem}_{number:06}', number / rate, source.path, read[1])  # type: ignore[arg-type]
+            yield Frame(f'{source.path.stem}_{number:06}', number / rate, source.path, read[1])
             number += 1
     finally:
         video.release()
@@ -140,10 +141,10 @@ def _bag_frames(source: FrameSource) -> Iterator[Frame]:
         connections = [connection for connection in bag.connections if connection.topic == source.topic]
         start: int | None = None
         for number, (connection, time, raw) in enumerate(bag.messages(connections)):
-            message = bag.deserialize(raw, connection.msgtype)
+            message: Any = bag.deserialize(raw, connection.msgtype)
             compressed = connection.msgtype.endswith('CompressedImage')
-            image, channels = read_compressed(message) if compressed else reader.read(message)  # type: ignore[arg-type]
+            image, channels = read_compressed(message) if compressed else reader.read(message)
             if channels == 'rgb':
-                image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)  # type: ignore[assignment]
+                image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
             start = time if start is None else start
             yield Frame(f'{source.path.stem}_{number:06}', (time - start) / 1e9, source.path, image)

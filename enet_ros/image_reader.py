@@ -116,7 +116,7 @@ class ImageReader:
         if encoding in ('rgb8', 'bgr8'):
             rows = _rows(message, height, 3 * width)
             pixels = np.lib.stride_tricks.as_strided(rows, (height, width, 3), (step, 3, 1))
-            return pixels, encoding[:3]
+            return pixels, 'rgb' if encoding == 'rgb8' else 'bgr'
         try:
             row_bytes = width * self._converter.bytes_per_pixel(encoding)
         except Exception as error:  # each library has its own exceptions; all mean that it does not know the encoding
@@ -164,4 +164,4 @@ def read_compressed(message: CompressedImageFields) -> tuple[NDArray[np.uint8], 
         raise ImageMessageError(
             f'compressed image of {data.size} bytes with format "{message.format}" cannot be decoded: publish JPEG or PNG'
         )
-    return image, 'bgr'  # type: ignore[return-value]  # OpenCV's stubs leave the dtype open
+    return image, 'bgr'

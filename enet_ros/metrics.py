@@ -1,6 +1,6 @@
 """The paper's metrics, as pure functions of a confusion matrix.
 
-A confusion matrix is classes x (classes + 1), int64: row = true class, column = predicted class, the last column holding true
+A confusion matrix is classes x (classes + 1), int64: row = true class, column = predicted class, the last column holding
 pixels that were predicted void. Pixels that are void in the ground truth are not counted.
 """
 
@@ -20,7 +20,7 @@ def confusion_matrix(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], cla
 
     """
     if truth.shape != predicted.shape:
-        raise ValueError(f'labels of shape {predicted.shape} against ground truth of shape {truth.shape}: they must be equal')
+        raise ValueError(f'labels of shape {predicted.shape} against ground truth of shape {truth.shape}')
     known = truth != VOID
     rows, columns = truth[known].astype(np.int64), predicted[known].astype(np.int64)
     columns[columns == VOID] = classes

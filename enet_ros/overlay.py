@@ -19,7 +19,7 @@ def blend(
     """
     size = (image.shape[1], image.shape[0])
     if labels.shape != image.shape[:2]:
-        labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)  # type: ignore[assignment]
+        labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
     colors = cv2.LUT(cv2.merge((labels, labels, labels)), palette[None])
     mixed = cv2.addWeighted(colors, alpha, image, 1 - alpha, 0)
-    return cv2.copyTo(image, (labels == VOID).view(np.uint8), mixed)  # type: ignore[return-value]
+    return cv2.copyTo(image, (labels == VOID).view(np.uint8), mixed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -15,8 +15,7 @@ from enet_ros.engines.engine import create_engine
 from enet_ros.errors import EnetError
 from enet_ros.network.model_file import read_model
 
-OutputSize = Literal['input', 'network']
-OUTPUT_SIZES: tuple[OutputSize, ...] = get_args(OutputSize)
+OUTPUT_SIZES = ('input', 'network')
 ChannelOrder = Literal['rgb', 'bgr']
 
 
@@ -36,7 +35,7 @@ class SegmenterConfig:
     """Likewise the height."""
     classes: tuple[str, ...] = ()
     """Names of the classes to report, every other becomes void; empty = all."""
-    output_size: OutputSize = 'input'
+    output_size: str = 'input'
     """Size of the labels: that of the camera image, or the network's."""
 
 
@@ -90,12 +89,12 @@ class Segmenter:
         if (width, height) != size:
             shrinks = width > size[0] and height > size[1]
             # averaging over the pixels that fall together keeps thin things, such as poles, when shrinking
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)  # type: ignore[assignment]
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         if channels == 'bgr':
-            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[assignment]
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         labels = self.engine.infer(np.ascontiguousarray(image))
         if self._table is not None:
-            labels = cv2.LUT(labels, self._table)  # type: ignore[assignment]
+            labels = cv2.LUT(labels, self._table)
         if self._output_size == 'input' and (width, height) != size:
-            labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)  # type: ignore[assignment]
+            labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return labels

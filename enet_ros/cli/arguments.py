@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from enet_ros.engines.engine import BACKENDS, PRECISIONS
 from enet_ros.files import replacing
 from enet_ros.segmenter import Segmenter, SegmenterConfig
 from enet_ros.share import default_model
 
-Commands = argparse._SubParsersAction  # argparse gives its own type no public name
+if TYPE_CHECKING:
+    # argparse has no public name for what add_subparsers() returns
+    Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +40,7 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the results for machines, too')
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write `value` as JSON, whole or not at all; raises EnetError when the file cannot be written."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from enet_ros.cli.arguments import Commands
 from enet_ros.datasets.camvid import convert_camvid
 
 CONVERTERS = {'camvid': convert_camvid}
+
+if TYPE_CHECKING:
+    from enet_ros.cli.arguments import Commands
 
 
 def add_command(commands: Commands) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from enet_ros.cli.arguments import Commands, add_json_argument, add_segmenter_arguments, make_segmenter, write_json
+from enet_ros.cli.arguments import add_json_argument, add_segmenter_arguments, make_segmenter, write_json
 from enet_ros.datasets.prepared import read_dataset
 from enet_ros.evaluation.evaluate import check_labels, evaluate
+
+if TYPE_CHECKING:
+    from enet_ros.cli.arguments import Commands
 
 
 def add_command(commands: Commands) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from enet_ros.cli.arguments import Commands, add_json_argument, write_json
+from enet_ros.cli.arguments import add_json_argument, write_json
 from enet_ros.network.model_file import read_model
+
+if TYPE_CHECKING:
+    from enet_ros.cli.arguments import Commands
 
 
 def add_command(commands: Commands) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from enet_ros.cli.arguments import Commands, add_segmenter_arguments, make_segmenter
+from enet_ros.cli.arguments import add_segmenter_arguments, make_segmenter
 from enet_ros.errors import EnetError
 from enet_ros.files import write_image
 from enet_ros.frames import open_frames
 from enet_ros.overlay import blend
+
+if TYPE_CHECKING:
+    from enet_ros.cli.arguments import Commands
 
 
 def add_command(commands: Commands) -> None:
@@ -21,7 +25,8 @@ def add_command(commands: Commands) -> None:
         'segment', help='segment images, folders, videos or bags',
         description='Write DIR/labels/NAME.png (class ids, 255 = void) and DIR/overlays/NAME.jpg of every image.',
     )
-    parser.add_argument('input', type=Path, nargs='+', metavar='INPUT', help='an image, a folder of images, a video or a bag')
+    parser.add_argument('input', type=Path, nargs='+', metavar='INPUT',
+                        help='an image, a folder of images, a video or a bag')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the results')
     parser.add_argument('--topic', default='', help='image topic of a bag that has several')
     parser.add_argument('--classes', default='', help='names of the classes to report, separated by commas (default: all)')

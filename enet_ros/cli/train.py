@@ -6,8 +6,8 @@ import argparse
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from enet_ros.cli.arguments import Commands
 from enet_ros.datasets.prepared import read_dataset
 from enet_ros.engines.onnx_graph import export_graph
 from enet_ros.errors import EnetError
@@ -15,6 +15,9 @@ from enet_ros.evaluation.evaluate import evaluate
 from enet_ros.network.model_file import read_model, write_model
 from enet_ros.segmenter import Segmenter, SegmenterConfig
 from enet_ros.share import share_folder
+
+if TYPE_CHECKING:
+    from enet_ros.cli.arguments import Commands
 
 
 def add_command(commands: Commands) -> None:

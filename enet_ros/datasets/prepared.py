@@ -1,9 +1,9 @@
 """The prepared layout that training and evaluation read, whatever dataset it came from.
 
-    dataset.yaml            names, colours, pixels per class, mean and std, source, licence
-    train/images/*.png|jpg  camera images
-    train/labels/*.png      8-bit class ids, 255 = void; same stem and size as the image
-    val/..., test/...       likewise
+dataset.yaml            names, colours, pixels per class, mean and std, source, licence
+train/images/*.png|jpg  camera images
+train/labels/*.png      8-bit class ids, 255 = void; same stem and size as the image
+val/..., test/...       likewise
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
     if image is None:
         raise EnetError(f'{path} is missing, damaged or no image: replace it')
-    return image  # type: ignore[return-value]  # OpenCV's stubs leave the dtype open
+    return image
 
 
 def read_labels(path: Path) -> NDArray[np.uint8]:
@@ -56,7 +56,7 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
         raise DatasetError(f'{path} is missing, damaged or no image: replace it')
     if labels.ndim != 2 or labels.dtype != np.uint8:
         raise DatasetError(f'{path} has shape {labels.shape} and type {labels.dtype}: labels are one 8-bit channel of ids')
-    return labels  # type: ignore[return-value]
+    return labels
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes.util
 from importlib.util import find_spec
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,8 @@ from enet_ros.errors import EnetError
 from enet_ros.network.architecture import SIZE_MULTIPLE
 from enet_ros.network.model_file import ModelFile
 
-Backend = Literal['auto', 'torch', 'openvino']
-Precision = Literal['auto', 'fp32', 'fp16', 'bf16']
-BACKENDS: tuple[Backend, ...] = get_args(Backend)
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+BACKENDS = ('auto', 'torch', 'openvino')
+PRECISIONS = ('auto', 'fp32', 'fp16', 'bf16')
 
 
 class EngineError(EnetError):

@@ -35,7 +35,7 @@ class TorchEngine:
             raise EngineError('precision bf16 is not supported by this GPU: choose fp16, fp32 or auto')
         self._network = InferenceNetwork(model).to(
             self.device, _TYPES[self.precision], memory_format=torch.channels_last  # type: ignore[call-overload]
-        )
+        )  # torch's stubs have no memory_format beside the others
 
     @torch.inference_mode()
     def infer(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from enet_ros.datasets.prepared import Dataset, DatasetError, Sample
+from enet_ros.labels import LabelSet
 from enet_ros.metrics import (
     class_accuracy,
     class_average,
@@ -19,7 +20,6 @@ from enet_ros.metrics import (
     global_accuracy,
     mean_iou,
 )
-from enet_ros.labels import LabelSet
 from enet_ros.segmenter import Segmenter
 
 

@@ -19,12 +19,18 @@ from enet_ros.network.pooling import IndexPooling, Pooling
 BATCH_NORM_EPSILON = 1e-3  # the authors' release
 
 
-class ConvNorm(nn.Sequential):
+class ConvNorm(nn.Module):
     """A convolution and its batch normalisation; `fold` of `folding.py` turns the pair into one convolution."""
 
     def __init__(self, convolution: nn.Conv2d | nn.ConvTranspose2d) -> None:
         """Follow `convolution` by a batch normalisation of its output channels."""
-        super().__init__(convolution, nn.BatchNorm2d(convolution.out_channels, eps=BATCH_NORM_EPSILON))
+        super().__init__()
+        self.convolution = convolution
+        self.norm = nn.BatchNorm2d(convolution.out_channels, eps=BATCH_NORM_EPSILON)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the normalised convolution of `features`."""
+        return self.norm(self.convolution(features))
 
 
 def _activation(kind: str, channels: int) -> nn.Module:
@@ -195,10 +201,9 @@ class ENet(nn.Module):
     def __init__(self, architecture: Architecture, pooling: Pooling | None = None) -> None:
         """Make an untrained network whose three up- and downsampling pairs use `pooling` (default: PyTorch's own)."""
         super().__init__()
-        pooling = pooling or IndexPooling()
-        self.architecture = architecture
-        self.encoder = Encoder(pooling)
-        self.decoder = Decoder(architecture, pooling)
+        chosen = pooling or IndexPooling()
+        self.encoder = Encoder(chosen)
+        self.decoder = Decoder(architecture, chosen)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the class scores of `image`."""
@@ -206,7 +211,7 @@ class ENet(nn.Module):
 
 
 class EncoderClassifier(nn.Module):
-    """An encoder with a 1x1 classifier, the network of the first training stage: N x 3 x H x W to N x classes x H/8 x W/8."""
+    """An encoder with a 1x1 classifier, for the first training stage: N x 3 x H x W to N x classes x H/8 x W/8."""
 
     def __init__(self, encoder: Encoder, classes: int) -> None:
         """Put an untrained classifier on `encoder`, which is shared, not copied."""

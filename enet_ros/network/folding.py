@@ -10,7 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from enet_ros.network.enet import ConvNorm
 
-Network = TypeVar("Network", bound=nn.Module)
+Network = TypeVar('Network', bound=nn.Module)
 
 
 def fold(network: Network) -> Network:
@@ -27,8 +27,8 @@ def fold(network: Network) -> Network:
 def _fold_children(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, ConvNorm):
-            convolution, norm = child
-            setattr(module, name, fuse_conv_bn_eval(convolution, norm, transpose=isinstance(convolution, nn.ConvTranspose2d)))
+            transposed = isinstance(child.convolution, nn.ConvTranspose2d)
+            setattr(module, name, fuse_conv_bn_eval(child.convolution, child.norm, transposed))
         elif isinstance(child, nn.Dropout2d):
             setattr(module, name, nn.Identity())
         else:

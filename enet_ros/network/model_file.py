@@ -120,7 +120,7 @@ def read_model(path: Path) -> ModelFile:
         with safe_open(path, 'np') as file:
             metadata = file.metadata() or {}
             info = _info(metadata)
-            weights = {name: file.get_tensor(name) for name in file.keys()}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
     except FileNotFoundError as error:
         raise ModelFileError(f'no model file {path}: check the path, or train one with "enet train"') from error
     except OSError as error:
@@ -150,7 +150,7 @@ def _info(metadata: dict[str, str]) -> ModelInfo:
             raise ModelFileError(f'metadata lacks "{key}": train or export it again')
         return metadata[key]
 
-    def value(key: str) -> Any:
+    def value(key: str) -> Any:  # noqa: ANN401 - JSON
         try:
             return json.loads(text(key))
         except json.JSONDecodeError as error:

@@ -1,12 +1,12 @@
 """2x2 max pooling that remembers positions, and its inverse, in two forms that agree bit for bit.
 
-`IndexPooling` is PyTorch's own pair and the faster one inside PyTorch. `CornerPooling` says the same with comparisons, selects
-and a depth-to-space, which every inference runtime has: pooling with indices has no ONNX or TensorRT counterpart.
+`IndexPooling` is PyTorch's own pair and the faster one inside PyTorch. `CornerPooling` says the same with comparisons,
+selects and a depth-to-space, which every inference runtime has: pooling with indices has no ONNX or TensorRT counterpart.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -27,10 +27,10 @@ class Corners(NamedTuple):
 class Pooling(Protocol):
     """A 2x2 max pool with stride 2 and its inverse; `positions` is for `unpool` of the same object alone."""
 
-    def pool(self, image: Tensor) -> tuple[Tensor, object]:
+    def pool(self, image: Tensor) -> tuple[Tensor, Any]:
         """Return the maxima (N x C x H//2 x W//2) of `image` (N x C x H x W) and where they stood."""
 
-    def unpool(self, pooled: Tensor, positions: object, size: tuple[int, int]) -> Tensor:
+    def unpool(self, pooled: Tensor, positions: Any, size: tuple[int, int]) -> Tensor:  # noqa: ANN401 - its own
         """Return N x C x `size`: every value of `pooled` where its maximum stood, zeros elsewhere."""
 
 
@@ -44,7 +44,7 @@ class IndexPooling:
 
     def unpool(self, pooled: Tensor, positions: Tensor, size: tuple[int, int]) -> Tensor:
         """Return N x C x `size`: every value of `pooled` where its maximum stood, zeros elsewhere."""
-        return functional.max_unpool2d(pooled, positions, 2, 2, output_size=size)
+        return functional.max_unpool2d(pooled, positions, [2, 2], [2, 2], output_size=size)
 
 
 class CornerPooling:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -108,8 +109,8 @@ class SegmentNode(Node):
                 floating_point_range=[floating] if floating else [],
             ))
 
-        def one_of(choices: object) -> str:
-            return 'one of ' + ', '.join(choices)  # type: ignore[arg-type]
+        def one_of(choices: Iterable[str]) -> str:
+            return 'one of ' + ', '.join(choices)
 
         side = IntegerRange(from_value=0, to_value=16384, step=8)
         declare('model', '', 'model file (.safetensors); empty = the CamVid model of the package')
@@ -174,7 +175,7 @@ class SegmentNode(Node):
         self._labels_publisher.publish(to_message(labels, 'mono8', message.header))
         if self._overlay_publisher.get_subscription_count():
             rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 'bgr' else image
-            overlay = blend(rgb, labels, self._palette, self._alpha)  # type: ignore[arg-type]
+            overlay = blend(rgb, labels, self._palette, self._alpha)
             self._overlay_publisher.publish(to_message(overlay, 'rgb8', message.header))
 
 

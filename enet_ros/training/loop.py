@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, TensorDataset
 from tqdm import tqdm
 
 from enet_ros.datasets.prepared import Dataset, DatasetError
@@ -73,6 +74,12 @@ class _EpochSampler(Sampler[int]):
 class SegmentationTask(lightning.LightningModule):
     """One stage of a recipe: what a step, a validation and the learning rate are."""
 
+    train_images: Tensor
+    train_labels: Tensor
+    val_images: Tensor
+    val_labels: Tensor
+    class_weights: Tensor
+
     def __init__(
         self,
         network: ENet | EncoderClassifier,
@@ -90,30 +97,32 @@ class SegmentationTask(lightning.LightningModule):
         self.classes = len(weights)
         for name, tensor in (('train_images', train[0]), ('train_labels', train[1]), ('val_images', val[0]),
                              ('val_labels', val[1]), ('class_weights', weights)):
-            self.register_buffer(name, tensor, persistent=False)
+            self.register_buffer(name, tensor, persistent=False)  # moved to the device, but not saved
         self.confusion: NDArray[np.int64] = np.zeros((self.classes, self.classes + 1), np.int64)
 
-    def training_step(self, batch: Tensor, _: int) -> Tensor:
-        """Return the loss of random views of the samples with the indices `batch`."""
+    def training_step(self, batch: tuple[Tensor], _: int) -> Tensor:
+        """Return the loss of random views of the samples with the indices in `batch`."""
+        (indices,) = batch
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
         images, labels = augment(
-            self.train_images[batch], self.train_labels[batch], self.stage.crop, self.stage.scale,
+            self.train_images[indices], self.train_labels[indices], self.stage.crop, self.stage.scale,
             self.recipe.brightness, generator,
         )
         loss = segmentation_loss(self.network(images), self._targets(labels), self.class_weights)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f'the loss is {loss.item()} in stage {self.stage.name}, epoch {self.current_epoch}, step {self.global_step} '
-                f'(samples {batch.tolist()}): lower learning_rate; the last checkpoint is kept'
+                f'(samples {indices.tolist()}): lower learning_rate; the last checkpoint is kept'
             )
         self.log('loss', loss.detach(), on_step=False, on_epoch=True, prog_bar=True)
         return loss
 
-    def validation_step(self, batch: Tensor, _: int) -> None:
-        """Count the predictions on the samples with the indices `batch`."""
-        scores = self.network(self.val_images[batch].float() / 255)
+    def validation_step(self, batch: tuple[Tensor], _: int) -> None:
+        """Count the predictions on the samples with the indices in `batch`."""
+        (indices,) = batch
+        scores = self.network(self.val_images[indices].float() / 255)
         self.confusion += confusion_matrix(
-            self._targets(self.val_labels[batch]).cpu().numpy(), scores.argmax(1).to(torch.uint8).cpu().numpy(), self.classes
+            self._targets(self.val_labels[indices]).cpu().numpy(), scores.argmax(1).to(torch.uint8).cpu().numpy(), self.classes
         )
 
     def on_validation_epoch_end(self) -> None:
@@ -121,7 +130,7 @@ class SegmentationTask(lightning.LightningModule):
         self.log('val_mean_iou', mean_iou(self.confusion) or 0.0, prog_bar=True)
         self.confusion[:] = 0
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return Adam (paper section 5.2) and a half cosine from the stage's learning rate to zero."""
         optimizer = torch.optim.Adam(
             self.network.parameters(), self.stage.learning_rate, weight_decay=self.recipe.weight_decay
@@ -185,9 +194,11 @@ def _train_stage(
         part = EncoderClassifier(network.encoder, len(dataset.labels))
     weights = class_weights(dataset.pixels['train'], stage.class_weight_constant)
     task = SegmentationTask(part, recipe, stage, data[0], data[1], weights)
+    # loaders hand out indices: the task holds the data on the training device
+    train_indices, val_indices = (TensorDataset(torch.arange(len(images))) for images, _ in data)
     last = folder / 'last.ckpt'
     with warnings.catch_warnings():
-        # Lightning advises worker processes for loading; the loaders here hand out indices of data that is in memory
+        # Lightning advises worker processes for loading, of which there is none here
         warnings.filterwarnings('ignore', message='.*does not have many workers.*')
         trainer = lightning.Trainer(
             accelerator='auto',
@@ -203,10 +214,8 @@ def _train_stage(
         )
         trainer.fit(
             task,
-            DataLoader(
-                range(len(data[0][0])), recipe.batch_size, sampler=_EpochSampler(len(data[0][0]), recipe.seed)  # type: ignore[arg-type]
-            ),
-            DataLoader(range(len(data[1][0])), recipe.batch_size),  # type: ignore[arg-type]
+            DataLoader(train_indices, recipe.batch_size, sampler=_EpochSampler(len(train_indices), recipe.seed)),
+            DataLoader(val_indices, recipe.batch_size),
             ckpt_path=last if last.is_file() else None,
             weights_only=True,
         )

