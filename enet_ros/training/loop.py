@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from collections.abc import Iterator
@@ -120,10 +121,9 @@ class SegmentationTask(lightning.LightningModule):
     def validation_step(self, batch: tuple[Tensor], _: int) -> None:
         """Count the predictions on the samples with the indices in `batch`."""
         (indices,) = batch
-        scores = self.network(self.val_images[indices].float() / 255)
-        self.confusion += confusion_matrix(
-            self._targets(self.val_labels[indices]).cpu().numpy(), scores.argmax(1).to(torch.uint8).cpu().numpy(), self.classes
-        )
+        predicted = self.network(self.val_images[indices].float() / 255).argmax(1).to(torch.uint8)
+        truth = self._targets(self.val_labels[indices])
+        self.confusion += confusion_matrix(truth.cpu().numpy(), predicted.cpu().numpy(), self.classes)
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean IoU of the validation split."""
@@ -147,7 +147,7 @@ class SegmentationTask(lightning.LightningModule):
 def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool) -> Path:
     """Train ENet on `dataset` by `recipe` and return the model file, `out`/model.safetensors.
 
-    `out` gets a folder for each stage with its checkpoints and log.csv. With `resume`, stages go on from their last
+    `out` gets a folder for each stage with its last checkpoint and log/version_N/metrics.csv. With `resume`, stages go on from their last
     checkpoints, and finished ones are passed over.
 
     Raises:
@@ -159,6 +159,7 @@ def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool) -> Path:
     if 'train' not in dataset.pixels or sum(dataset.pixels['train']) == 0:
         raise DatasetError(f'{dataset.root / "dataset.yaml"} counts no labelled pixels in split train: convert it again')
     data = load_split(dataset, 'train', recipe.size), load_split(dataset, 'val', recipe.size)
+    logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)  # else it advertises on every start
     torch.manual_seed(recipe.seed)
     architecture = Architecture(
         len(dataset.labels), recipe.decoder_activation, recipe.decoder_dropout, recipe.last_kernel
@@ -208,7 +209,7 @@ def _train_stage(
             check_val_every_n_epoch=recipe.validate_every,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
-            logger=CSVLogger(folder, name='', version=''),
+            logger=CSVLogger(folder, name='log'),  # a new version_N when resumed: nothing is overwritten
             callbacks=[ModelCheckpoint(folder, save_last=True, save_top_k=0), TQDMProgressBar(leave=True)],
             enable_model_summary=False,
         )

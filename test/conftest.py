@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import os
+
+# the tests' networks and images are small: threads would only get in each other's way
+os.environ['OMP_NUM_THREADS'] = '1'
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from enet_ros.datasets.prepared import Dataset, Pair, read_labels, write_dataset
+from enet_ros.files import write_image
+from enet_ros.labels import CAMVID
+from enet_ros.network.architecture import Architecture
+from enet_ros.network.enet import ENet
+from enet_ros.network.model_file import ModelInfo, write_model
+from enet_ros.scene import draw_scene
+from enet_ros.share import default_model
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def randomize(network: nn.Module, seed: int = 0) -> nn.Module:
+    """Give normalisations and slopes values as training does: as initialised, mistakes with them would not show."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean.normal_(0, 0.3, generator=generator)
+            module.running_var.uniform_(0.5, 2, generator=generator)
+            nn.init.normal_(module.weight, 1, 0.3, generator=generator)
+            nn.init.normal_(module.bias, 0, 0.3, generator=generator)
+        elif isinstance(module, nn.PReLU):
+            nn.init.uniform_(module.weight, -0.3, 0.5, generator=generator)
+    return network.eval()
+
+
+def make_model(path: Path, seed: int = 0, **options: object) -> Path:
+    """Write a model file of an untrained CamVid network for small images."""
+    torch.manual_seed(seed)
+    architecture = Architecture(len(CAMVID), **options)
+    network = randomize(ENet(architecture), seed)
+    info = ModelInfo(architecture, CAMVID, (96, 64), 'none', {'seed': seed}, 'untrained')
+    write_model(path, info, {k: v.numpy() for k, v in network.state_dict().items() if v.is_floating_point()})
+    return path
+
+
+@pytest.fixture(scope='session')
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an untrained model file for 96x64 images, without a graph beside it."""
+    return make_model(tmp_path_factory.mktemp('model') / 'small.safetensors')
+
+
+@pytest.fixture(scope='session')
+def shipped_model() -> Path:
+    """Return the CamVid model that the package installs."""
+    return default_model()
+
+
+@pytest.fixture(autouse=True, scope='session')
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the tests out of the user's cache."""
+    os.environ['ENET_CACHE'] = str(tmp_path_factory.mktemp('cache'))
+
+
+@pytest.fixture(scope='session')
+def camvid() -> Path:
+    """Return the folder of the real CamVid."""
+    for folder in (os.environ.get('ENET_DATA'), str(ROOT.parent / 'shared' / 'camvid')):
+        if folder and (Path(folder) / 'valannot').is_dir():
+            return Path(folder)
+    pytest.skip('needs CamVid in its 480x360 form: set ENET_DATA to the folder that holds val/ and valannot/')
+
+
+@pytest.fixture
+def drawn_dataset(tmp_path: Path) -> Callable[..., Dataset]:
+    """Return a function that makes a prepared dataset of drawn scenes."""
+
+    def make(train: int = 6, val: int = 2, width: int = 96, height: int = 64) -> Dataset:
+        splits = {}
+        for split, count in (('train', train), ('val', val)):
+            pairs = []
+            for number in range(count):
+                image, labels = draw_scene(number * 9, width, height)
+                pair = Pair(tmp_path / 'drawn' / f'{split}{number}.png', tmp_path / 'drawn' / f'{split}{number}_labels.png')
+                write_image(pair.image_path, image)
+                write_image(pair.labels_path, labels)
+                pairs.append(pair)
+            splits[split] = pairs
+        return write_dataset(tmp_path / 'dataset', 'drawn', CAMVID, splits, read_labels, 'drawn', 'free')
+
+    return make
+
+
+@pytest.fixture
+def street() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Return a drawn street, 64 x 96 x 3, BGR."""
+    return draw_scene(5, 96, 64)[0]
