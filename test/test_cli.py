@@ -1,0 +1,169 @@
+"""The command as a user runs it: a process of its own, with its exit code and what it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import make_model
+
+from enet_ros.datasets.prepared import Dataset
+from enet_ros.files import write_image
+from enet_ros.labels import CAMVID, VOID
+from enet_ros.network.model_file import read_model
+from enet_ros.scene import draw_scene
+
+Make = Callable[..., Dataset]
+ENET = Path(sys.executable).with_name('enet')
+
+
+def enet(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([str(ENET), *map(str, arguments)], capture_output=True, text=True, env=dict(os.environ))
+    assert done.returncode == code, done.stdout + done.stderr
+    assert 'Traceback' not in done.stderr
+    return done
+
+
+def refused(*arguments: object, code: int = 1) -> str:
+    """Return the one line that the command prints when it refuses."""
+    done = enet(*arguments, code=code)
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_help_of_every_command() -> None:
+    assert 'segment' in enet('--help').stdout
+    for command in ('segment', 'convert', 'train', 'evaluate', 'info'):
+        assert 'usage: enet ' + command in enet(command, '--help').stdout
+
+
+def test_segment_writes_labels_and_overlays_of_each_image_in_its_size(small_model: Path, tmp_path: Path) -> None:
+    for name, size in (('wide', (200, 60)), ('small', (31, 17))):
+        write_image(tmp_path / 'in' / f'{name}.png', draw_scene(1, *size)[0])
+    done = enet('segment', tmp_path / 'in', '--out', tmp_path / 'out', '--model', small_model, '--classes', 'Road, Car')
+    assert '2 images segmented' in done.stdout
+    for name, (width, height) in (('wide', (200, 60)), ('small', (31, 17))):
+        labels = cv2.imread(str(tmp_path / 'out' / 'labels' / f'{name}.png'), cv2.IMREAD_UNCHANGED)
+        overlay = cv2.imread(str(tmp_path / 'out' / 'overlays' / f'{name}.jpg'))
+        assert labels.shape == (height, width) and overlay.shape == (height, width, 3)
+        assert set(np.unique(labels)) <= {CAMVID.names.index('Road'), CAMVID.names.index('Car'), VOID}
+
+
+def test_segment_names_a_damaged_file_and_does_the_others(small_model: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / 'in' / 'good.png', draw_scene(1, 48, 32)[0])
+    (tmp_path / 'in' / 'bad.png').write_bytes(b'no image')
+    done = enet('segment', tmp_path / 'in', '--out', tmp_path / 'out', '--model', small_model, code=1)
+    assert 'bad.png is missing, damaged or no image' in done.stderr
+    assert '1 images segmented' in done.stdout and '1 failed' in done.stdout
+    assert [path.name for path in (tmp_path / 'out' / 'labels').iterdir()] == ['good.png']
+
+
+def test_segment_does_not_overwrite_one_input_by_another(small_model: Path, tmp_path: Path) -> None:
+    for folder in ('a', 'b'):
+        write_image(tmp_path / folder / 'x.png', draw_scene(1, 48, 32)[0])
+    done = enet('segment', tmp_path / 'a', tmp_path / 'b', '--out', tmp_path / 'out', '--model', small_model, code=1)
+    assert 'would both become x.png' in done.stderr
+
+
+def test_what_segment_refuses(small_model: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / 'in' / 'x.png', draw_scene(1, 48, 32)[0])
+    image, out = tmp_path / 'in' / 'x.png', ('--out', tmp_path / 'out')
+    assert 'no such input' in refused('segment', tmp_path / 'none', *out)
+    assert 'no model file' in refused('segment', image, *out, '--model', tmp_path / 'none')
+    assert 'damaged' in refused('segment', image, *out, '--model', image)
+    assert '"Raod"' in refused('segment', image, *out, '--model', small_model, '--classes', 'Raod')
+    assert 'such as 96x64' in refused('segment', image, *out, '--model', small_model, '--size', '100x64')
+    assert '--alpha is 2.0' in refused('segment', image, *out, '--model', small_model, '--alpha', '2')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_bad_usage_is_one_line_and_exit_code_2() -> None:
+    assert 'COMMAND' in refused(code=2)
+    assert 'tensorflow' in refused('evaluate', '--data', '.', '--backend', 'tensorflow', code=2)
+    assert 'like 640x360' in refused('evaluate', '--data', '.', '--size', 'big', code=2)
+    assert '--out' in refused('segment', 'x.png', code=2)
+    assert 'kitti' in refused('convert', 'kitti', '.', '.', code=2)
+
+
+def test_evaluate_prints_and_writes_the_same_figures(small_model: Path, drawn_dataset: Make, tmp_path: Path) -> None:
+    dataset = drawn_dataset(val=3)
+    done = enet('evaluate', '--model', small_model, '--data', dataset.root, '--json', tmp_path / 'r.json', '--backend', 'torch')
+    report = json.loads((tmp_path / 'r.json').read_text())
+    assert report['images'] == 3 and report['split'] == 'val' and report['backend'] == 'torch'
+    assert report['sha256'] == read_model(small_model).sha256
+    assert f'mean IoU      {100 * report["mean_iou"]:6.1f}' in done.stdout
+    confusion = np.array(report['confusion'])
+    assert confusion.sum() == 3 * 96 * 64
+    assert report['global_accuracy'] == pytest.approx(np.trace(confusion) / confusion.sum())
+
+
+def test_what_evaluate_refuses(small_model: Path, drawn_dataset: Make, tmp_path: Path) -> None:
+    dataset = drawn_dataset()
+    assert 'no dataset.yaml' in refused('evaluate', '--data', tmp_path, '--model', small_model)
+    assert 'choose a split of train, val' in refused('evaluate', '--data', dataset.root, '--model', small_model, '--split', 'x')
+    (dataset.root / 'dataset.yaml').write_text((dataset.root / 'dataset.yaml').read_text().replace('Sky', 'Heaven'))
+    assert 'Heaven' in refused('evaluate', '--data', dataset.root, '--model', small_model)
+
+
+def test_info_shows_what_a_model_file_holds(small_model: Path, tmp_path: Path) -> None:
+    done = enet('info', small_model, '--json', tmp_path / 'i.json')
+    assert '365007 parameters' in done.stdout and '96x64' in done.stdout and 'Bicyclist' in done.stdout
+    assert json.loads((tmp_path / 'i.json').read_text())['sha256'] == read_model(small_model).sha256
+
+
+def test_convert_and_train_make_a_model_that_evaluate_and_segment_take(tmp_path: Path) -> None:
+    for split, count in (('train', 4), ('val', 2)):
+        for number in range(count):
+            image, labels = draw_scene(number * 5, 96, 64)
+            write_image(tmp_path / 'src' / split / f'{split}{number}.png', image)
+            write_image(tmp_path / 'src' / f'{split}annot' / f'{split}{number}.png', labels)
+    assert '4 train, 2 val' in enet('convert', 'camvid', tmp_path / 'src', tmp_path / 'data').stdout
+    (tmp_path / 'recipe.yaml').write_text("""
+size: [96, 64]
+batch_size: 2
+weight_decay: 0.0002
+brightness: 0.1
+precision: 32-true
+seed: 0
+validate_every: 1
+decoder_activation: prelu
+decoder_dropout: 0.1
+last_kernel: 3
+stages:
+  - {name: encoder, network: encoder, epochs: 1, learning_rate: 0.001, crop: [48, 32], scale: [0.5, 1], class_weight_constant: 1.2}
+  - {name: decoder, network: enet, epochs: 1, learning_rate: 0.001, crop: [48, 32], scale: [0.5, 1], class_weight_constant: 1.02}
+""")
+    train = ('train', '--data', tmp_path / 'data', '--config', tmp_path / 'recipe.yaml', '--out', tmp_path / 'run')
+    enet(*train)
+    model = tmp_path / 'run' / 'model.safetensors'
+    enet('evaluate', '--model', model, '--data', tmp_path / 'data', '--backend', 'torch', '--json', tmp_path / 'r.json')
+    # what training wrote into the file is what evaluate measures
+    measured = json.loads((tmp_path / 'r.json').read_text())
+    assert read_model(model).info.metrics['val']['mean_iou'] == pytest.approx(measured['mean_iou'])
+    assert (tmp_path / 'run' / 'model.onnx').is_file()
+    enet('segment', tmp_path / 'src' / 'val', '--out', tmp_path / 'out', '--model', model)
+    assert 'add --resume' in refused(*train).split('reading')[-1]
+
+
+def test_what_train_refuses(drawn_dataset: Make, tmp_path: Path) -> None:
+    assert 'no dataset.yaml' in refused('train', '--data', tmp_path, '--out', tmp_path / 'run')
+    dataset = drawn_dataset()
+    assert 'no recipe for dataset "drawn"' in refused('train', '--data', dataset.root, '--out', tmp_path / 'run')
+    assert 'no recipe' in refused('train', '--data', dataset.root, '--out', tmp_path / 'run', '--config', tmp_path / 'none')
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / 'cache').write_text('')
+    monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
+    write_image(tmp_path / 'x.png', draw_scene(1, 48, 32)[0])
+    model = make_model(tmp_path / 'm.safetensors')
+    line = refused('segment', tmp_path / 'x.png', '--out', tmp_path / 'out', '--model', model, '--backend', 'openvino')
+    assert 'cannot write' in line and 'cache' in line
