@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import os
+import random
 
 # the tests' networks and images are small: threads would only get in each other's way
 os.environ['OMP_NUM_THREADS'] = '1'
+# scripts/test.sh sets both; a bare pytest needs them too
+os.environ.setdefault('ROS_DOMAIN_ID', str(random.randint(1, 100)))
+os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', os.path.join(os.path.dirname(__file__), '../config/fastdds.xml'))
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,0 +1,72 @@
+"""The model that the package ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+from enet_ros.datasets.camvid import convert_camvid
+from enet_ros.engines.engine import create_engine
+from enet_ros.evaluation.evaluate import evaluate
+from enet_ros.labels import CAMVID
+from enet_ros.network.load import load_network
+from enet_ros.network.model_file import read_model
+from enet_ros.segmenter import Segmenter, SegmenterConfig
+
+
+def test_it_is_a_camvid_network_of_the_packages_recipe(shipped_model: Path) -> None:
+    import dataclasses
+
+    from enet_ros.training.recipe import read_recipe
+
+    info = read_model(shipped_model).info
+    assert info.labels == CAMVID and info.training_size == (480, 360)
+    recipe = dataclasses.asdict(read_recipe(ROOT / 'config' / 'train' / 'camvid.yaml'))
+    assert {**info.recipe, 'stages': None} == {**recipe, 'stages': None, 'size': list(recipe['size'])}
+    assert len(info.recipe['stages']) == len(recipe['stages'])
+
+
+def test_the_card_gives_the_files_figures(shipped_model: Path) -> None:
+    metrics = read_model(shipped_model).info.metrics['val']
+    card = (ROOT / 'models' / 'README.md').read_text()
+    for value in (metrics['mean_iou'], metrics['class_average'], metrics['global_accuracy']):
+        assert f'{100 * value:.1f}' in card
+    for name, values in metrics['classes'].items():
+        assert f'| {name} | {100 * values["iou"]:.1f} | {100 * values["accuracy"]:.1f} |' in card
+
+
+def test_its_graph_lies_beside_it_and_belongs_to_it(shipped_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
+    create_engine(read_model(shipped_model), (480, 360), 'openvino')
+    assert not (tmp_path / 'cache').exists()  # nothing had to be exported
+
+
+def test_mean_iou_on_camvid_val_is_what_the_file_says(camvid: Path, shipped_model: Path, tmp_path: Path) -> None:
+    dataset = convert_camvid(camvid, tmp_path / 'camvid')
+    segmenter = Segmenter(SegmenterConfig(shipped_model))
+    measured = evaluate(segmenter, dataset.samples('val')).summary()['mean_iou']
+    assert measured >= 0.50
+    # bf16 moves some pixels at class borders
+    assert measured == pytest.approx(segmenter.model.info.metrics['val']['mean_iou'], abs=0.005)
+
+
+@pytest.mark.parametrize(('precision', 'agreement'), [('fp32', 0.999), ('auto', 0.98)])
+def test_openvino_labels_real_images_as_plain_pytorch_does(
+    precision: str, agreement: float, camvid: Path, shipped_model: Path
+) -> None:
+    import cv2
+
+    model = read_model(shipped_model)
+    network = load_network(model)
+    engine = create_engine(model, (480, 360), 'openvino', precision)
+    same = []
+    for path in sorted((camvid / 'val').iterdir())[::20]:
+        image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)[0].argmax(0).numpy()
+        same.append(float(np.mean(engine.infer(image) == expected)))
+    assert np.mean(same) > agreement, same
