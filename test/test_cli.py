@@ -95,7 +95,8 @@ def test_bad_usage_is_one_line_and_exit_code_2() -> None:
 
 def test_evaluate_prints_and_writes_the_same_figures(small_model: Path, drawn_dataset: Make, tmp_path: Path) -> None:
     dataset = drawn_dataset(val=3)
-    done = enet('evaluate', '--model', small_model, '--data', dataset.root, '--json', tmp_path / 'r.json', '--backend', 'torch')
+    done = enet('evaluate', '--model', small_model, '--data', dataset.root, '--backend', 'torch', '--json',
+                tmp_path / 'r.json')
     report = json.loads((tmp_path / 'r.json').read_text())
     assert report['images'] == 3 and report['split'] == 'val' and report['backend'] == 'torch'
     assert report['sha256'] == read_model(small_model).sha256
@@ -108,7 +109,7 @@ def test_evaluate_prints_and_writes_the_same_figures(small_model: Path, drawn_da
 def test_what_evaluate_refuses(small_model: Path, drawn_dataset: Make, tmp_path: Path) -> None:
     dataset = drawn_dataset()
     assert 'no dataset.yaml' in refused('evaluate', '--data', tmp_path, '--model', small_model)
-    assert 'choose a split of train, val' in refused('evaluate', '--data', dataset.root, '--model', small_model, '--split', 'x')
+    assert 'choose a split of train, val' in refused('evaluate', '--data', dataset.root, '--split', 'x')
     (dataset.root / 'dataset.yaml').write_text((dataset.root / 'dataset.yaml').read_text().replace('Sky', 'Heaven'))
     assert 'Heaven' in refused('evaluate', '--data', dataset.root, '--model', small_model)
 
@@ -138,8 +139,10 @@ decoder_activation: prelu
 decoder_dropout: 0.1
 last_kernel: 3
 stages:
-  - {name: encoder, network: encoder, epochs: 1, learning_rate: 0.001, crop: [48, 32], scale: [0.5, 1], class_weight_constant: 1.2}
-  - {name: decoder, network: enet, epochs: 1, learning_rate: 0.001, crop: [48, 32], scale: [0.5, 1], class_weight_constant: 1.02}
+  - &stage
+    {name: encoder, network: encoder, epochs: 1, learning_rate: 0.001, crop: [48, 32], scale: [0.5, 1],
+     class_weight_constant: 1.2}
+  - {<<: *stage, name: decoder, network: enet}
 """)
     train = ('train', '--data', tmp_path / 'data', '--config', tmp_path / 'recipe.yaml', '--out', tmp_path / 'run')
     enet(*train)

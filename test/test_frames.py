@@ -27,8 +27,9 @@ def write_bag(path: Path, topics: dict[str, str], frames: int, storage: StorageP
                 image = draw_scene(number, 48, 32)[0]
                 stamp = header(stamp=time(sec=number, nanosec=0), frame_id='camera')
                 if kind == 'Image':
-                    message = types['sensor_msgs/msg/Image'](header=stamp, height=32, width=48, encoding='rgb8', is_bigendian=0,
-                                                             step=144, data=image[..., ::-1].reshape(-1).copy())
+                    message = types['sensor_msgs/msg/Image'](
+                        header=stamp, height=32, width=48, encoding='rgb8', is_bigendian=0, step=144,
+                        data=image[..., ::-1].reshape(-1).copy())
                 else:
                     data = cv2.imencode('.png', image)[1]
                     message = types['sensor_msgs/msg/CompressedImage'](header=stamp, format='png', data=data.reshape(-1))

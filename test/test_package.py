@@ -17,8 +17,8 @@ def test_the_ament_index_finds_the_installed_share_files() -> None:
     packages = pytest.importorskip('ament_index_python.packages', reason='needs ROS 2: scripts/test.sh installs it')
     share = Path(packages.get_package_share_directory('enet_ros'))
     assert share == share_folder()
-    for name in ('package.xml', 'launch/segment.launch.py', 'config/segment.yaml', 'config/fastdds.xml',
-                 'config/train/camvid.yaml', 'models/enet_camvid.safetensors', 'models/enet_camvid.onnx', 'models/README.md'):
+    for name in ('package.xml', 'launch/segment.launch.py', 'config/segment.yaml', 'config/fastdds.xml', 'models/README.md',
+                 'config/train/camvid.yaml', 'models/enet_camvid.safetensors', 'models/enet_camvid.onnx'):
         assert (share / name).is_file(), name
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,17 +24,17 @@ from enet_ros.segmenter import Segmenter, SegmenterConfig
 
 rclpy = pytest.importorskip('rclpy', reason='needs ROS 2: scripts/test.sh installs it, or source your ROS installation')
 
-from builtin_interfaces.msg import Time  # noqa: E402
-from rcl_interfaces.msg import Parameter as ParameterMessage  # noqa: E402
-from rcl_interfaces.msg import SetParametersResult  # noqa: E402
-from rcl_interfaces.srv import SetParametersAtomically  # noqa: E402
-from rclpy.node import Node  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
+from builtin_interfaces.msg import Time
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
 
-from enet_ros.ros.image_messages import to_message  # noqa: E402
-from enet_ros.ros.replay import spinning  # noqa: E402
+from enet_ros.ros.image_messages import to_message
+from enet_ros.ros.replay import spinning
 
 PATIENCE = 30.0
 
@@ -303,7 +304,9 @@ def test_images_that_come_too_fast_are_overwritten_and_the_newest_is_always_segm
         assert robot.wait(robot.labels, stamps[-1], PATIENCE) is not None
         assert len(robot.labels.keys() & set(stamps)) < len(stamps)
     assert process.stop(signal.SIGTERM) == 0
-    segmented, overwritten = (int(word) for word in process.log().split() if word.isdecimal())
+    counts = re.search(r'segmented (\d+) images, (\d+) more were overwritten', process.log())
+    assert counts, process.log()
+    segmented, overwritten = map(int, counts.groups())
     assert segmented == len(robot.labels)
     assert segmented + overwritten == robot.sent
     robot.destroy_node()

@@ -72,7 +72,8 @@ def test_a_refused_change_changes_nothing(small_model: Path) -> None:
 
 
 @pytest.mark.parametrize('image', [
-    np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 3), np.float32),
+    np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8),
+    np.zeros((4, 4, 3), np.float32),
 ], ids=lambda image: f'{image.shape} {image.dtype}')
 def test_what_is_no_image_is_refused(segmenter: Segmenter, image: np.ndarray) -> None:
     with pytest.raises(ValueError, match='H x W x 3, uint8, is needed'):

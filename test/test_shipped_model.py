@@ -39,7 +39,9 @@ def test_the_card_gives_the_files_figures(shipped_model: Path) -> None:
         assert f'| {name} | {100 * values["iou"]:.1f} | {100 * values["accuracy"]:.1f} |' in card
 
 
-def test_its_graph_lies_beside_it_and_belongs_to_it(shipped_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_its_graph_lies_beside_it_and_belongs_to_it(
+    shipped_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
     create_engine(read_model(shipped_model), (480, 360), 'openvino')
     assert not (tmp_path / 'cache').exists()  # nothing had to be exported

@@ -147,8 +147,8 @@ class SegmentationTask(lightning.LightningModule):
 def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool) -> Path:
     """Train ENet on `dataset` by `recipe` and return the model file, `out`/model.safetensors.
 
-    `out` gets a folder for each stage with its last checkpoint and log/version_N/metrics.csv. With `resume`, stages go on from their last
-    checkpoints, and finished ones are passed over.
+    `out` gets a folder for each stage with its last checkpoint and log/version_N/metrics.csv. With `resume`, stages go on
+    from their last checkpoints, and finished ones are passed over.
 
     Raises:
         EnetError: `out` holds a run and `resume` is not set, a split is missing, or the loss is no longer finite.
