@@ -33,6 +33,13 @@ prepare_environment() {
             cp "$file" "$venv/installed-$name.txt"
         fi
     done
+    if [ -n "${ROS_DISTRO:-}" ]; then
+        "$venv/bin/python" -c 'import cv2, numpy, rclpy, sensor_msgs, tqdm, yaml' || {
+            echo "ROS $ROS_DISTRO is sourced, but a package that enet_ros needs is missing; install what package.xml names:" >&2
+            echo "    rosdep install --from-paths $ENET_ROOT --ignore-src" >&2
+            return 1
+        }
+    fi
     # installed as a user would, not linked: what runs is what a user gets; leftovers of an earlier build would get in, too
     (
         cd "$ENET_ROOT" || exit 1
