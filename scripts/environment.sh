@@ -4,7 +4,7 @@
 ENET_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
 prepare_environment() {
-    if [ -n "${_ROS_WHEELS_BOOTSTRAP_COMPLETE:-}" ]; then
+    if [ -z "${ROS_DISTRO:-}" ] && [ -n "${_ROS_WHEELS_BOOTSTRAP_COMPLETE:-}" ]; then
         # exported by the start-up hook of another environment's ROS wheels, whose libraries must not mix with these
         unset _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
     fi
@@ -34,11 +34,12 @@ prepare_environment() {
         fi
     done
     if [ -n "${ROS_DISTRO:-}" ]; then
-        "$venv/bin/python" -c 'import cv2, numpy, rclpy, sensor_msgs, tqdm, yaml' || {
-            echo "ROS $ROS_DISTRO is sourced, but a package that enet_ros needs is missing; install what package.xml names:" >&2
-            echo "    rosdep install --from-paths $ENET_ROOT --ignore-src" >&2
+        name=$("$venv/bin/python" -c 'from importlib.util import find_spec
+print(*(name for name in ("cv2", "numpy", "rclpy", "sensor_msgs", "tqdm", "yaml") if not find_spec(name)))')
+        if [ -n "$name" ]; then
+            echo "ROS $ROS_DISTRO is sourced but lacks $name: rosdep install --from-paths $ENET_ROOT --ignore-src" >&2
             return 1
-        }
+        fi
     fi
     # installed as a user would, not linked: what runs is what a user gets; leftovers of an earlier build would get in, too
     (
