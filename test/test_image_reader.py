@@ -138,7 +138,6 @@ def test_the_padding_of_the_last_row_may_be_missing() -> None:
     ({'encoding': ''}, 'encoding "" is not supported'),
     ({'encoding': '32FC1', 'step': 32, 'data': b'\0' * 192}, '32FC1'),
     ({'encoding': 'mono16', 'step': 8}, 'step 8: a row has 16 bytes'),
-    ({'encoding': 'yuv422', 'width': 7, 'step': 14}, '7x6'),
 ], ids=str)
 def test_a_message_that_cannot_be_read_is_refused_in_one_line(change: dict[str, object], reason: str) -> None:
     message = _message(RGB, 'rgb8')
