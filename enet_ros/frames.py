@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def open_frames(path: Path, topic: str = '') -> FrameSource:
         raise EnetError(f'no images ({", ".join(IMAGE_SUFFIXES)}) in {path}')
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return FrameSource(path, 1)
-    video = cv2.VideoCapture(str(path))
+    video = _open_video(path)
     try:
         count = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
     finally:
@@ -96,8 +97,14 @@ def _images(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
+def _open_video(path: Path) -> cv2.VideoCapture:
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # silent: what goes wrong is said here, in one line
+    # with FFmpeg alone: OpenCV would take a file with a number in its name for a sequence of images
+    return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+
+
 def _video_frames(source: FrameSource) -> Iterator[Frame]:
-    video = cv2.VideoCapture(str(source.path))
+    video = _open_video(source.path)
     try:
         rate = video.get(cv2.CAP_PROP_FPS) or 25.0
         number = 0

@@ -75,7 +75,9 @@ def test_segment_does_not_overwrite_one_input_by_another(small_model: Path, tmp_
 
 def test_what_segment_refuses(small_model: Path, tmp_path: Path) -> None:
     write_image(tmp_path / 'in' / 'x.png', draw_scene(1, 48, 32)[0])
+    (tmp_path / 'x.mp4').write_bytes(b'no video' * 100)
     image, out = tmp_path / 'in' / 'x.png', ('--out', tmp_path / 'out')
+    assert 'x.mp4 is neither an image' in refused('segment', tmp_path / 'x.mp4', *out)
     assert 'no such input' in refused('segment', tmp_path / 'none', *out)
     assert 'no model file' in refused('segment', image, *out, '--model', tmp_path / 'none')
     assert 'damaged' in refused('segment', image, *out, '--model', image)

@@ -88,15 +88,16 @@ def test_dropout_is_a_hundredth_in_stage_1_and_a_tenth_after() -> None:
 def test_both_poolings_and_folding_give_the_same_scores(options: dict[str, object]) -> None:
     architecture = Architecture(5, **options)
     torch.manual_seed(0)
-    network = randomize(ENet(architecture))
-    image = torch.rand(2, 3, 64, 96)
+    # in float64: rounding in float32 moves a maximum now and then, and with it what is unpooled
+    network = randomize(ENet(architecture)).double()
+    image = torch.rand(2, 3, 64, 96, dtype=torch.float64)
     with torch.inference_mode():
         scores: Tensor = network(image)
-        corners = ENet(architecture, CornerPooling()).eval()
+        corners = ENet(architecture, CornerPooling()).double().eval()
         corners.load_state_dict(network.state_dict())
         assert torch.equal(corners(image), scores)
         folded = fold(network)
-        torch.testing.assert_close(folded(image), scores, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(folded(image), scores, rtol=1e-9, atol=1e-9)
     norms = [module for module in folded.modules() if isinstance(module, nn.BatchNorm2d)]
     assert len(norms) == 1  # that of the initial block's pooled channels
 

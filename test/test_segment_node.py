@@ -308,7 +308,8 @@ def test_images_that_come_too_fast_are_overwritten_and_the_newest_is_always_segm
     assert counts, process.log()
     segmented, overwritten = map(int, counts.groups())
     assert segmented == len(robot.labels)
-    assert segmented + overwritten == robot.sent
+    # all of the burst; of the greetings before it, those that came after the node had found this camera
+    assert len(stamps) < segmented + overwritten <= robot.sent
     robot.destroy_node()
 
 
