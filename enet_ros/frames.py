@@ -98,7 +98,9 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _open_video(path: Path) -> cv2.VideoCapture:
-    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # silent: what goes wrong is said here, in one line
+    # what goes wrong is said here, in one line
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     # with FFmpeg alone: OpenCV would take a file with a number in its name for a sequence of images
     return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
 

@@ -59,7 +59,7 @@ class ReplayClient(Node):
         self._sent: dict[tuple[int, int], tuple[str | None, float]] = {}
         self._greeted = threading.Event()
         self._arrivals = threading.Condition()
-        self._waiting = 0
+        self._waiting = 0  # labels and overlays on their way
 
     def wait_for_node(self, timeout: float, check: Callable[[], None]) -> None:
         """Greet the node with small black images until one's overlay comes back: then all ways between the two are open.
@@ -83,7 +83,7 @@ class ReplayClient(Node):
     def play(self, frames: Iterable[Frame], rate: float, patience: float) -> int:
         """Publish `frames` at their own times, or `rate` a second where they have none, and return how many.
 
-        Returns when every frame was answered, or when nothing has come for `patience` seconds after the last.
+        Returns when every frame has its labels and overlay, or when nothing has come for `patience` seconds after the last.
         """
         count, start = 0, time.monotonic()
         for frame in frames:
@@ -102,18 +102,16 @@ class ReplayClient(Node):
         message = to_message(image, 'bgr8', Header(frame_id=FRAME_ID, stamp=self.get_clock().now().to_msg()))
         with self._arrivals:
             self._sent[_key(message.header.stamp)] = (name, time.monotonic())
-            self._waiting += name is not None
+            if name is not None:
+                self._waiting += 2
         self._publisher.publish(message)
 
     def _on_labels(self, message: Image) -> None:
         now = time.monotonic()
         name, sent = self._sent[_key(message.header.stamp)]
-        if name is None:
-            return
-        self._answered(Answer(name, now - sent, sent, _pixels(message, 1)))
-        with self._arrivals:
-            self._waiting -= 1
-            self._arrivals.notify()
+        if name is not None:
+            self._answered(Answer(name, now - sent, sent, _pixels(message, 1)))
+            self._one_came()
 
     def _on_overlay(self, message: Image) -> None:
         name, _ = self._sent[_key(message.header.stamp)]
@@ -121,6 +119,12 @@ class ReplayClient(Node):
             self._greeted.set()
         else:
             self._overlaid(name, _pixels(message, 3))
+            self._one_came()
+
+    def _one_came(self) -> None:
+        with self._arrivals:
+            self._waiting -= 1
+            self._arrivals.notify()
 
 
 @contextmanager
