@@ -226,9 +226,12 @@ def test_an_image_that_cannot_be_used_is_one_clear_error_and_the_next_one_is_seg
     robot, process = Robot(namespace), Process(namespace, tmp_path / 'log', small_model)
     with spinning(robot):
         robot.wait_for_node()
-        stamps = [robot.send(message) for _ in range(3)]
-        process.wait_for_log(error)
-        assert robot.ask(_message(RGB, 'rgb8')).shape == (64, 96)
+        stamps = []
+        for _ in range(3):
+            stamps.append(robot.send(message))
+            time.sleep(0.3)  # else the next image might overwrite it
+            process.wait_for_log(error)
+            assert robot.ask(_message(RGB, 'rgb8')).shape == (64, 96)
         assert not robot.labels.keys() & set(stamps)
     assert process.stop() == 0
     # said once for the three: errors are throttled

@@ -29,6 +29,7 @@ def test_labels_have_the_size_of_the_image(segmenter: Segmenter, size: tuple[int
 def test_both_channel_orders_of_one_image_give_the_same_labels(segmenter: Segmenter, street: np.ndarray) -> None:
     labels = segmenter.segment(street, 'bgr').copy()
     assert (segmenter.segment(cv2.cvtColor(street, cv2.COLOR_BGR2RGB), 'rgb') == labels).all()
+    assert (segmenter.engine.infer(cv2.cvtColor(street, cv2.COLOR_BGR2RGB)) == labels).all()
     assert (segmenter.segment(street, 'rgb') != labels).any()
 
 

@@ -133,14 +133,14 @@ def test_a_wrong_recipe_is_refused_in_one_line(changes: dict[str, object], reaso
 
 def test_training_lowers_the_loss_and_writes_a_model_that_loads(drawn_dataset: Make, tmp_path: Path) -> None:
     stage = dataclasses.replace(RECIPE.stages[1], epochs=20, learning_rate=5e-3)
-    recipe = dataclasses.replace(RECIPE, stages=(RECIPE.stages[0], stage), validate_every=10)
+    recipe = dataclasses.replace(RECIPE, stages=(RECIPE.stages[0], stage), validate_every=20)
     path = train(drawn_dataset(), recipe, tmp_path / 'run', False)
     model = read_model(path)
     load_network(model)
     assert model.info.training_size == (96, 64) and model.info.dataset == 'drawn' and model.info.recipe['seed'] == 3
     with open(tmp_path / 'run' / 'decoder' / 'log' / 'version_0' / 'metrics.csv', newline='') as file:
         losses = [float(row['loss']) for row in csv.DictReader(file) if row['loss']]
-    assert len(losses) == 20 and losses[-1] < 0.7 * losses[0]
+    assert len(losses) == 20 and losses[-1] < 0.8 * losses[0]
 
 
 def test_a_folder_with_a_run_is_not_overwritten(drawn_dataset: Make, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(drawn_dataset: M
 
 def test_a_run_that_was_killed_resumes_to_the_same_weights(drawn_dataset: Make, tmp_path: Path) -> None:
     dataset = drawn_dataset()
-    stages = (RECIPE.stages[0], dataclasses.replace(RECIPE.stages[1], epochs=6))
+    stages = (RECIPE.stages[0], dataclasses.replace(RECIPE.stages[1], epochs=12))
     recipe = dataclasses.replace(RECIPE, stages=stages)
     whole = read_model(train(dataset, recipe, tmp_path / 'whole', False))
 
@@ -169,10 +169,22 @@ def test_a_run_that_was_killed_resumes_to_the_same_weights(drawn_dataset: Make, 
         process = subprocess.Popen(command, stdout=log, stderr=log)
         checkpoint = tmp_path / 'killed' / 'decoder' / 'last.ckpt'
         while not checkpoint.exists() and process.poll() is None:
-            time.sleep(0.01)
+            time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert process.returncode == -signal.SIGKILL, (tmp_path / 'log').read_text()
     resumed = read_model(train(dataset, recipe, tmp_path / 'killed', True))
+    # it went on, and did not start anew: the finished stage has no further epoch, the other none of the first
+    assert not _epochs(tmp_path / 'killed' / 'encoder' / 'log' / 'version_1')
+    assert 0 < min(_epochs(tmp_path / 'killed' / 'decoder' / 'log' / 'version_1')) < 12
     for name, values in whole.weights.items():
         np.testing.assert_array_equal(resumed.weights[name], values, name)
+
+
+def _epochs(log: Path) -> list[int]:
+    """Return the epochs that a log holds the loss of."""
+    path = log / 'metrics.csv'
+    if not path.exists():
+        return []
+    with open(path, newline='') as file:
+        return [int(row['epoch']) for row in csv.DictReader(file) if row.get('loss')]

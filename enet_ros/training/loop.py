@@ -104,7 +104,8 @@ class SegmentationTask(lightning.LightningModule):
     def training_step(self, batch: tuple[Tensor], _: int) -> Tensor:
         """Return the loss of random views of the samples with the indices in `batch`."""
         (indices,) = batch
-        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+        # every step's views and dropout depend on seed and step alone, so that a resumed run goes on as it would have
+        generator = torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
         images, labels = augment(
             self.train_images[indices], self.train_labels[indices], self.stage.crop, self.stage.scale,
             self.recipe.brightness, generator,
@@ -165,8 +166,7 @@ def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool) -> Path:
         len(dataset.labels), recipe.decoder_activation, recipe.decoder_dropout, recipe.last_kernel
     )
     network = ENet(architecture)
-    for number, stage in enumerate(recipe.stages):
-        torch.manual_seed(recipe.seed + number)  # dropout of a stage does not depend on whether earlier ones were resumed
+    for stage in recipe.stages:
         _train_stage(network, dataset, recipe, stage, data, out / stage.name)
     info = ModelInfo(
         architecture=architecture,
@@ -210,7 +210,11 @@ def _train_stage(
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             logger=CSVLogger(folder, name='log'),  # a new version_N when resumed: nothing is overwritten
-            callbacks=[ModelCheckpoint(folder, save_last=True, save_top_k=0), TQDMProgressBar(leave=True)],
+            callbacks=[
+                # one file, written beside and renamed after every epoch, validated or not
+                ModelCheckpoint(folder, filename='last', enable_version_counter=False, save_on_train_epoch_end=True),
+                TQDMProgressBar(leave=True),
+            ],
             enable_model_summary=False,
         )
         trainer.fit(
