@@ -156,7 +156,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(drawn_dataset: M
     assert not (tmp_path / 'run' / 'model.safetensors').exists()
 
 
-def test_a_run_that_was_killed_resumes_to_the_same_weights(drawn_dataset: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT], ids=['killed', 'interrupted'])
+def test_a_run_that_was_stopped_resumes_to_the_same_weights(
+    how: signal.Signals, drawn_dataset: Make, tmp_path: Path
+) -> None:
     dataset = drawn_dataset()
     stages = (RECIPE.stages[0], dataclasses.replace(RECIPE.stages[1], epochs=12))
     recipe = dataclasses.replace(RECIPE, stages=stages)
@@ -164,19 +167,24 @@ def test_a_run_that_was_killed_resumes_to_the_same_weights(drawn_dataset: Make, 
 
     config = _recipe_file(tmp_path / 'r.yaml', stages=[dataclasses.asdict(stage) for stage in stages])
     command = [sys.executable, '-m', 'enet_ros.cli.main', 'train', '--data', str(dataset.root), '--config', str(config),
-               '--out', str(tmp_path / 'killed')]
+               '--out', str(tmp_path / 'stopped')]
     with open(tmp_path / 'log', 'wb') as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
-        checkpoint = tmp_path / 'killed' / 'decoder' / 'last.ckpt'
+        checkpoint = tmp_path / 'stopped' / 'decoder' / 'last.ckpt'
         while not checkpoint.exists() and process.poll() is None:
             time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(how)
         process.wait()
-    assert process.returncode == -signal.SIGKILL, (tmp_path / 'log').read_text()
-    resumed = read_model(train(dataset, recipe, tmp_path / 'killed', True))
+    said = (tmp_path / 'log').read_text()
+    if how == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL, said
+    else:
+        assert process.returncode == 1 and 'stopped in stage decoder: go on with --resume' in said, said
+        assert 'Traceback' not in said
+    resumed = read_model(train(dataset, recipe, tmp_path / 'stopped', True))
     # it went on, and did not start anew: the finished stage has no further epoch, the other none of the first
-    assert not _epochs(tmp_path / 'killed' / 'encoder' / 'log' / 'version_1')
-    assert 0 < min(_epochs(tmp_path / 'killed' / 'decoder' / 'log' / 'version_1')) < 12
+    assert not _epochs(tmp_path / 'stopped' / 'encoder' / 'log' / 'version_1')
+    assert 0 < min(_epochs(tmp_path / 'stopped' / 'decoder' / 'log' / 'version_1')) < 12
     for name, values in whole.weights.items():
         np.testing.assert_array_equal(resumed.weights[name], values, name)
 

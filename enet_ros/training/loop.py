@@ -199,8 +199,8 @@ def _train_stage(
     train_indices, val_indices = (TensorDataset(torch.arange(len(images))) for images, _ in data)
     last = folder / 'last.ckpt'
     with warnings.catch_warnings():
-        # Lightning advises worker processes for loading, of which there is none here
-        warnings.filterwarnings('ignore', message='.*does not have many workers.*')
+        # Lightning warns of its own use of PyTorch, of folders that hold logs, and of loaders without worker processes
+        warnings.filterwarnings('ignore', module=r'lightning\.')
         trainer = lightning.Trainer(
             accelerator='auto',
             devices=1,
@@ -217,14 +217,15 @@ def _train_stage(
             ],
             enable_model_summary=False,
         )
-        trainer.fit(
-            task,
-            DataLoader(train_indices, recipe.batch_size, sampler=_EpochSampler(len(train_indices), recipe.seed)),
-            DataLoader(val_indices, recipe.batch_size),
-            ckpt_path=last if last.is_file() else None,
-            weights_only=True,
-        )
-    if trainer.interrupted:
-        raise TrainingError(f'stopped in stage {stage.name}: go on with --resume')
+        try:
+            trainer.fit(
+                task,
+                DataLoader(train_indices, recipe.batch_size, sampler=_EpochSampler(len(train_indices), recipe.seed)),
+                DataLoader(val_indices, recipe.batch_size),
+                ckpt_path=last if last.is_file() else None,
+                weights_only=True,
+            )
+        except SystemExit as error:  # what Lightning makes of Ctrl-C
+            raise TrainingError(f'stopped in stage {stage.name}: go on with --resume') from error
 
 
