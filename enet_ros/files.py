@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 
 from enet_ros.errors import EnetError
 
+_UMASK = os.umask(0)  # can only be read by setting it: done once, before there are threads
+os.umask(_UMASK)
+_ORDINARY = 0o666 & ~_UMASK
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -34,9 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes files private; the result is an ordinary file
+        temporary.chmod(_ORDINARY)  # mkstemp makes files private
         temporary.replace(path)
     except OSError as error:
         raise EnetError(f'cannot write {path}: {error.strerror or error}') from error

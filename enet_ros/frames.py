@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from enet_ros.datasets.prepared import IMAGE_SUFFIXES, read_image
+from enet_ros.datasets.prepared import IMAGE_SUFFIXES, image_files, read_image
 from enet_ros.errors import EnetError
+from enet_ros.image_reader import ImageReader, read_compressed
 
 BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
@@ -30,17 +32,8 @@ class Frame:
     """Time since the source's first frame; None for files, which have no time."""
     path: Path
     """The file that it comes from."""
-    pixels: NDArray[np.uint8] | None
-    """H x W x 3, BGR; None where it is a file of its own, not read yet."""
-
-    def read(self) -> NDArray[np.uint8]:
-        """Return the image, H x W x 3, uint8, BGR.
-
-        Raises:
-            EnetError: the file is damaged.
-
-        """
-        return read_image(self.path) if self.pixels is None else self.pixels
+    decode: Callable[[], NDArray[np.uint8]]
+    """Returns the image, H x W x 3, uint8, BGR; raises EnetError when it is damaged."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ class FrameSource:
 
     path: Path
     count: int
-    """How many frames there are; a video's container may be wrong about it."""
+    """How many frames there are; what a video says of itself may be wrong, or 0 where it does not say."""
     topic: str = ''
     """Of a bag: the image topic that is read."""
 
@@ -58,9 +51,9 @@ class FrameSource:
         if self.topic:
             return _bag_frames(self)
         if self.path.is_dir():
-            return (Frame(path.stem, None, path, None) for path in _images(self.path))
+            return (_file_frame(path) for path in image_files(self.path))
         if self.path.suffix.lower() in IMAGE_SUFFIXES:
-            return iter((Frame(self.path.stem, None, self.path, None),))
+            return iter((_file_frame(self.path),))
         return _video_frames(self)
 
 
@@ -78,23 +71,22 @@ def open_frames(path: Path, topic: str = '') -> FrameSource:
     if topic:
         raise EnetError(f'{path} is no bag and has no topics: leave topic {topic} out')
     if path.is_dir():
-        if images := _images(path):
+        if images := image_files(path):
             return FrameSource(path, len(images))
         raise EnetError(f'no images ({", ".join(IMAGE_SUFFIXES)}) in {path}')
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return FrameSource(path, 1)
     video = _open_video(path)
     try:
-        count = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
+        if not video.isOpened():
+            raise EnetError(f'{path} is neither an image, a folder, a bag nor a video that can be read')
+        return FrameSource(path, max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))))
     finally:
         video.release()
-    if count < 1:
-        raise EnetError(f'{path} is neither an image, a folder, a bag nor a video that can be read')
-    return FrameSource(path, count)
 
 
-def _images(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
+def _file_frame(path: Path) -> Frame:
+    return Frame(path.stem, None, path, partial(read_image, path))
 
 
 def _open_video(path: Path) -> cv2.VideoCapture:
@@ -111,7 +103,7 @@ def _video_frames(source: FrameSource) -> Iterator[Frame]:
         rate = video.get(cv2.CAP_PROP_FPS) or 25.0
         number = 0
         while (read := video.read())[0]:
-            yield Frame(f'{source.path.stem}_{number:06}', number / rate, source.path, read[1])
+            yield Frame(f'{source.path.stem}_{number:06}', number / rate, source.path, partial(lambda image: image, read[1]))
             number += 1
     finally:
         video.release()
@@ -127,7 +119,7 @@ def _open_bag(path: Path, topic: str) -> FrameSource:
         with AnyReader([path], default_typestore=get_typestore(Stores.LATEST)) as reader:
             topics = {name: info.msgcount for name, info in reader.topics.items() if info.msgtype in IMAGE_TYPES}
     except (AnyReaderError, OSError) as error:
-        raise EnetError(f'cannot read bag {path}: {error}') from error
+        raise EnetError(f'cannot read bag {path}: {" ".join(str(error).split())}') from error
     if not topics:
         raise EnetError(f'bag {path} has no topic with images')
     if not topic and len(topics) > 1:
@@ -142,18 +134,21 @@ def _bag_frames(source: FrameSource) -> Iterator[Frame]:
     from rosbags.highlevel import AnyReader
     from rosbags.typesys import Stores, get_typestore
 
-    from enet_ros.image_reader import ImageReader, read_compressed
-
     reader = ImageReader()
     with ExitStack() as stack:
         bag = stack.enter_context(AnyReader([source.path], default_typestore=get_typestore(Stores.LATEST)))
         connections = [connection for connection in bag.connections if connection.topic == source.topic]
         start: int | None = None
         for number, (connection, time, raw) in enumerate(bag.messages(connections)):
-            message: Any = bag.deserialize(raw, connection.msgtype)
-            compressed = connection.msgtype.endswith('CompressedImage')
-            image, channels = read_compressed(message) if compressed else reader.read(message)
-            if channels == 'rgb':
-                image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
             start = time if start is None else start
-            yield Frame(f'{source.path.stem}_{number:06}', (time - start) / 1e9, source.path, image)
+            name = f'{source.path.stem}_{number:06}'
+            message: Any = bag.deserialize(raw, connection.msgtype)
+            yield Frame(name, (time - start) / 1e9, source.path, partial(_decode, name, message, reader))
+
+
+def _decode(name: str, message: Any, reader: ImageReader) -> NDArray[np.uint8]:  # noqa: ANN401 - of a type made at run time
+    try:
+        image, channels = read_compressed(message) if hasattr(message, 'format') else reader.read(message)
+    except EnetError as error:
+        raise EnetError(f'{name}: {error}') from error
+    return cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if channels == 'rgb' else image

@@ -6,6 +6,7 @@ rosbags-image; neither of them reads every kind of row padding, so rows are pack
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 
 from enet_ros.errors import EnetError
 from enet_ros.segmenter import ChannelOrder
+
+PLANAR = ('nv12', 'nv21')
+"""Encodings with a plane of luma and, below it, half as many rows of colour."""
 
 
 class ImageFields(Protocol):
@@ -89,11 +93,15 @@ class RosbagsConverter:
         return rgb
 
 
-def _installed_converter() -> Converter:
+def _installed_converter(encoding: str) -> Converter:
+    """Return cv_bridge where it is installed, except for the planar encodings, which it does not know."""
+    if encoding not in PLANAR:
+        with suppress(ImportError):
+            return CvBridgeConverter()
     try:
-        return CvBridgeConverter()
-    except ImportError:
         return RosbagsConverter()
+    except ImportError as error:
+        raise ImageMessageError(f'encoding "{encoding}" needs rosbags-image: pip install rosbags-image') from error
 
 
 class ImageReader:
@@ -101,7 +109,7 @@ class ImageReader:
 
     def __init__(self, converter: Converter | None = None) -> None:
         """Read with `converter`, by default the one that is installed."""
-        self._converter = converter or _installed_converter()
+        self._converter = converter
 
     def read(self, message: ImageFields) -> tuple[NDArray[np.uint8], ChannelOrder]:
         """Return the image (H x W x 3, uint8) and its channel order; rgb8 and bgr8 are views of the message.
@@ -117,18 +125,19 @@ class ImageReader:
             rows = _rows(message, height, 3 * width)
             pixels = np.lib.stride_tricks.as_strided(rows, (height, width, 3), (step, 3, 1))
             return pixels, 'rgb' if encoding == 'rgb8' else 'bgr'
+        converter = self._converter or _installed_converter(encoding)
         try:
-            row_bytes = width * self._converter.bytes_per_pixel(encoding)
+            row_bytes = width * converter.bytes_per_pixel(encoding)
         except Exception as error:  # each library has its own exceptions; all mean that it does not know the encoding
             raise ImageMessageError(f'encoding "{encoding}" is not supported: publish rgb8, bgr8 or mono8') from error
-        # 4:2:0 images carry their colour planes as half as many rows again below the picture
-        lines = height * 3 // 2 if encoding in ('nv12', 'nv21') else height
+        lines = height * 3 // 2 if encoding in PLANAR else height
         packed = SimpleNamespace(
-            encoding=encoding, width=width, height=lines, is_bigendian=message.is_bigendian, step=row_bytes,
+            encoding=encoding, width=width, height=lines, step=row_bytes,
+            is_bigendian=message.is_bigendian if '16' in encoding else 0,  # drivers set it for bytes, too
             data=np.ascontiguousarray(_rows(message, lines, row_bytes)),
         )
         try:
-            return self._converter.to_rgb(packed), 'rgb'
+            return converter.to_rgb(packed), 'rgb'
         except Exception as error:  # likewise; OpenCV refuses sizes that a subsampled encoding cannot have
             reason = ' '.join(str(error).split())
             raise ImageMessageError(f'{width}x{height} image with encoding "{encoding}": {reason}') from error

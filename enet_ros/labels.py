@@ -32,6 +32,9 @@ class LabelSet:
         """Check what every user of a label set relies on."""
         if not 0 < len(self.names) <= VOID:
             raise EnetError(f'{len(self.names)} class names: a label set has 1 to {VOID}, since {VOID} means void')
+        for name in self.names:
+            if not isinstance(name, str) or not name:
+                raise EnetError(f'class name {name!r} is no text: put it in quotes')
         if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
             raise EnetError(f'class name "{twice[0]}" stands more than once: names must differ')
         if len(self.colors) != len(self.names):

@@ -40,7 +40,7 @@ class SegmenterConfig:
 
 
 class Segmenter:
-    """Segments images of any size; for one thread at a time."""
+    """Segments images of any size, on one thread at a time; `configure` may be called from any other."""
 
     def __init__(self, config: SegmenterConfig) -> None:
         """Load the model and make its engine.
@@ -93,8 +93,8 @@ class Segmenter:
         if channels == 'bgr':
             image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         labels = self.engine.infer(np.ascontiguousarray(image))
-        if self._table is not None:
-            labels = cv2.LUT(labels, self._table)
+        if (table := self._table) is not None:  # read once: `configure` may come from another thread
+            labels = cv2.LUT(labels, table)
         if self._output_size == 'input' and (width, height) != size:
             labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return labels

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-import sys
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 PACKAGE = 'enet_ros'
 
 
 def share_folder() -> Path:
-    """Return the share folder: from the ament index in a ROS workspace, else of this Python, else the source checkout."""
+    """Return the share folder: from the ament index in a ROS workspace, else where pip put it, else the source checkout."""
     try:
         from ament_index_python.packages import get_package_share_directory
 
         return Path(get_package_share_directory(PACKAGE))
     except (ImportError, OSError, LookupError):  # no ROS; AMENT_PREFIX_PATH unset; not in the index
-        installed = Path(sys.prefix) / 'share' / PACKAGE
-        return installed if installed.is_dir() else Path(__file__).parents[1]
+        return _installed_share() or Path(__file__).parents[1]
+
+
+def _installed_share() -> Path | None:
+    """Return the share folder of the pip installation, whichever prefix it went to, or None where pip installed nothing."""
+    try:
+        installed = files(PACKAGE) or []
+    except PackageNotFoundError:
+        return None
+    for file in installed:
+        if file.parts[-3:] == ('share', PACKAGE, 'package.xml'):
+            return Path(str(file.locate())).resolve().parent
+    return None
 
 
 def default_model() -> Path:

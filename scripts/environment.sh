@@ -54,6 +54,6 @@ print(*(name for name in ("cv2", "numpy", "rclpy", "sensor_msgs", "tqdm", "yaml"
     export PYTHONUNBUFFERED=1
     export AMENT_PREFIX_PATH="$venv${AMENT_PREFIX_PATH:+:$AMENT_PREFIX_PATH}"
     export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$ENET_ROOT/config/fastdds.xml}"
-    # so that this run and a robot nearby do not hear each other
-    export ROS_DOMAIN_ID="${ROS_DOMAIN_ID:-$((RANDOM % 100 + 1))}"
+    # its own, so that this run and a robot nearby do not hear each other
+    export ROS_DOMAIN_ID=$((RANDOM % 100 + 1))
 }

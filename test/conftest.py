@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 
 # the tests' networks and images are small: threads would only get in each other's way
 os.environ['OMP_NUM_THREADS'] = '1'
-# scripts/test.sh sets both; a bare pytest needs them too
+# scripts/test.sh sets these; a bare pytest needs them too
+os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)
 os.environ.setdefault('ROS_DOMAIN_ID', str(random.randint(1, 100)))
 os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', os.path.join(os.path.dirname(__file__), '../config/fastdds.xml'))
 

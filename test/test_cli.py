@@ -82,8 +82,6 @@ def test_what_segment_refuses(small_model: Path, tmp_path: Path) -> None:
     assert 'no model file' in refused('segment', image, *out, '--model', tmp_path / 'none')
     assert 'damaged' in refused('segment', image, *out, '--model', image)
     assert '"Raod"' in refused('segment', image, *out, '--model', small_model, '--classes', 'Raod')
-    assert 'such as 96x64' in refused('segment', image, *out, '--model', small_model, '--size', '100x64')
-    assert '--alpha is 2.0' in refused('segment', image, *out, '--model', small_model, '--alpha', '2')
     assert not (tmp_path / 'out').exists()
 
 
@@ -92,6 +90,8 @@ def test_bad_usage_is_one_line_and_exit_code_2() -> None:
     assert 'tensorflow' in refused('evaluate', '--data', '.', '--backend', 'tensorflow', code=2)
     assert 'like 640x360' in refused('evaluate', '--data', '.', '--size', 'big', code=2)
     assert '--out' in refused('segment', 'x.png', code=2)
+    assert 'multiples of 8' in refused('segment', 'x.png', '--out', 'out', '--size', '100x64', code=2)
+    assert '"2" is no share' in refused('segment', 'x.png', '--out', 'out', '--alpha', '2', code=2)
     assert 'kitti' in refused('convert', 'kitti', '.', '.', code=2)
 
 
@@ -155,7 +155,7 @@ stages:
     assert read_model(model).info.metrics['val']['mean_iou'] == pytest.approx(measured['mean_iou'])
     assert (tmp_path / 'run' / 'model.onnx').is_file()
     enet('segment', tmp_path / 'src' / 'val', '--out', tmp_path / 'out', '--model', model)
-    assert 'add --resume' in refused(*train).split('reading')[-1]
+    assert 'add --resume' in refused(*train)
 
 
 def test_what_train_refuses(drawn_dataset: Make, tmp_path: Path) -> None:

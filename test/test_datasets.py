@@ -105,7 +105,7 @@ def test_a_sample_whose_labels_are_of_another_size_is_refused(drawn_dataset: Mak
     ('[]', 'is wrong'),
     ('{names: [a], colors: [[0, 0, 0]]}', "lacks 'name'"),
     ('{names: [a], colors: [], name: n, pixels: {}, source: s, license: l}', '0 colours for 1 classes'),
-    ('{names: [a], colors: [[0, 0, 0]], name: n, pixels: {train: [1, 2]}, source: s, license: l}', '2 pixel counts'),
+    ('{names: [a], colors: [[0, 0, 0]], name: n, pixels: {train: [1, 2]}, source: s, license: l}', 'must be 1 counts'),
 ], ids=['no YAML', 'no mapping', 'missing key', 'no color', 'counts'])
 def test_a_wrong_dataset_yaml_is_refused_in_one_line(text: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / 'dataset.yaml').write_text(text)

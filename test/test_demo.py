@@ -55,9 +55,29 @@ def test_what_cannot_be_played_is_one_line(small_model: Path, tmp_path: Path) ->
         (('--input', tmp_path / 'none', '--model', small_model), 'no such input'),
         (('--input', tmp_path, '--model', small_model), 'no images'),
         (('--input', DEMO, '--model', small_model), 'neither an image'),
-        (('--input', ROOT, '--model', tmp_path / 'none'), 'no'),
+        (('--input', ROOT, '--model', tmp_path / 'none'), 'no model file'),
     ):
         done = _demo(*arguments, '--out', tmp_path / 'out')
         assert done.returncode == 1
         assert reason in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not (tmp_path / 'out').exists()
+
+
+def test_labels_that_no_demo_wrote_are_not_replaced(small_model: Path, drawn_dataset: Callable[..., Dataset]) -> None:
+    dataset = drawn_dataset()
+    done = _demo('--input', dataset.root, '--model', small_model, '--out', dataset.root / 'val')
+    assert done.returncode == 1 and 'was not written by this demo' in done.stderr
+    assert len(dataset.samples('val')) == 2
+
+
+def test_ground_truth_of_other_classes_is_refused(
+    small_model: Path, drawn_dataset: Callable[..., Dataset], tmp_path: Path
+) -> None:
+    path = drawn_dataset().root / 'dataset.yaml'
+    path.write_text(path.read_text().replace('Sky', 'Heaven'))
+    done = _demo('--input', path.parent, '--model', small_model, '--out', tmp_path / 'out')
+    assert done.returncode == 1 and 'other classes' in done.stderr
+
+
+def test_a_rate_that_is_none_is_bad_usage() -> None:
+    assert _demo('--rate', '0').returncode == 2

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import openvino
 import pytest
 import torch
 from conftest import make_model
@@ -69,7 +68,7 @@ def test_mean_and_std_of_the_model_file_are_applied(backend: str, tmp_path: Path
 
 def test_bf16_is_used_where_the_cpu_has_it_and_refused_where_not(small_model: Path) -> None:
     model = read_model(small_model)
-    if 'BF16' in openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
+    if {'avx512_bf16', 'amx_bf16'} & set(Path('/proc/cpuinfo').read_text().split()):
         engine = create_engine(model, SIZE, 'openvino', 'auto')
         assert engine.precision == 'bf16'
         assert (engine.infer(_image(0)) == _reference(small_model, _image(0))).mean() > 0.8  # untrained scores are close

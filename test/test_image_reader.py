@@ -92,7 +92,7 @@ def test_yuv_422_is_read(reader: ImageReader, encoding: str, luma: int, padding:
 def test_nv12_is_read_at_the_size_of_the_picture(padding: int) -> None:
     y, u, v = _video_planes()
     nv12 = np.vstack((y, np.stack((u, v), -1).reshape(24, 64)))
-    rgb = _read_rgb(ImageReader(RosbagsConverter()), _message(nv12, 'nv12', padding, height=48))
+    rgb = _read_rgb(ImageReader(), _message(nv12, 'nv12', padding, height=48))
     assert rgb.shape == SMOOTH.shape
     assert np.abs(rgb.astype(int) - SMOOTH).mean() < 10
 

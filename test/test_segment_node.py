@@ -316,6 +316,21 @@ def test_images_that_come_too_fast_are_overwritten_and_the_newest_is_always_segm
     robot.destroy_node()
 
 
+@pytest.mark.parametrize(('argument', 'reason'), [
+    (('-r', 'image:=/bad topic'), 'bad topic'),
+    (('--params-file', '/no/such/file.yaml'), '/no/such/file.yaml'),
+    (('-p', 'width:=['), 'width'),
+    (('-r', '__ns:=bad-namespace'), 'namespace'),
+], ids=str)
+def test_an_argument_that_ros_does_not_take_is_one_line(argument: tuple[str, str], reason: str) -> None:
+    command = [sys.executable, '-m', 'enet_ros.ros.segment_node', '--ros-args', *argument]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if '[FATAL]' in line]
+    assert len(lines) == 1 and reason in lines[0], done.stderr
+    assert 'Traceback' not in done.stderr
+
+
 @pytest.mark.parametrize(('parameters', 'code', 'reason'), [
     ({'model': '/no/such/file'}, 1, 'no model file /no/such/file'),
     ({'backend': 'tensorflow'}, 1, 'backend "tensorflow" is unknown'),
@@ -349,6 +364,7 @@ def test_the_parameter_file_is_what_the_node_declares(small_model: Path, tmp_pat
         own = {name: node.get_parameter(name).value for name in values}
         declared = set(node._parameters) - {'use_sim_time', 'start_type_description_service'}
     finally:
+        node.stop_worker()
         node.destroy_node()
     assert own == values
     assert declared == values.keys()

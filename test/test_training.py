@@ -16,7 +16,8 @@ import torch
 import yaml
 from conftest import ROOT
 
-from enet_ros.datasets.prepared import Dataset
+from enet_ros.datasets.prepared import Dataset, DatasetError
+from enet_ros.files import write_image
 from enet_ros.labels import VOID
 from enet_ros.network.load import load_network
 from enet_ros.network.model_file import read_model
@@ -73,6 +74,15 @@ def test_augmentation_moves_image_and_labels_together() -> None:
     assert len({tuple(row.tolist()) for row in ids[:, 20]}) > 8  # views differ
 
 
+def test_augmentation_is_as_exact_under_mixed_precision() -> None:
+    images = torch.randint(0, 256, (4, 3, 60, 480), dtype=torch.uint8)
+    labels = torch.zeros(4, 60, 480, dtype=torch.uint8)
+    plain = augment(images, labels, (240, 40), (0.5, 1.5), 0.2, torch.Generator().manual_seed(0))
+    with torch.autocast('cpu', torch.bfloat16):
+        mixed = augment(images, labels, (240, 40), (0.5, 1.5), 0.2, torch.Generator().manual_seed(0))
+    assert torch.equal(plain[0], mixed[0]) and torch.equal(plain[1], mixed[1])
+
+
 def test_augmentation_makes_the_outside_black_and_void() -> None:
     images, labels = torch.full((4, 3, 32, 32), 200, dtype=torch.uint8), torch.zeros(4, 32, 32, dtype=torch.uint8)
     views, ids = augment(images, labels, (64, 64), (1.0, 1.0), 0.0, torch.Generator().manual_seed(0))
@@ -124,6 +134,10 @@ def test_a_recipe_survives_its_file(tmp_path: Path) -> None:
     ({'stages': _stage(scale=[2.0, 1.0])}, r'scale is \[2.0, 1.0\]'),
     ({'stages': _stage(class_weight_constant=1.0)}, 'class_weight_constant is 1.0'),
     ({'precision': 'fp8'}, 'precision'),
+    ({'decoder_dropout': 1.5}, 'decoder_dropout is 1.5'),
+    ({'brightness': 1.0}, 'brightness 1.0'),
+    ({'weight_decay': float('nan')}, 'weight_decay nan'),
+    ({'stages': _stage(name='../x')}, r'stage name "../x"'),
 ], ids=str)
 def test_a_wrong_recipe_is_refused_in_one_line(changes: dict[str, object], reason: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=reason) as caught:
@@ -144,9 +158,24 @@ def test_training_lowers_the_loss_and_writes_a_model_that_loads(drawn_dataset: M
 
 
 def test_a_folder_with_a_run_is_not_overwritten(drawn_dataset: Make, tmp_path: Path) -> None:
-    (tmp_path / 'run' / 'encoder').mkdir(parents=True)
+    dataset = drawn_dataset()
+    recipe = dataclasses.replace(RECIPE, stages=(dataclasses.replace(RECIPE.stages[1], epochs=1),))
+    train(dataset, recipe, tmp_path / 'run', False)
     with pytest.raises(TrainingError, match='--resume'):
-        train(drawn_dataset(), RECIPE, tmp_path / 'run', False)
+        train(dataset, recipe, tmp_path / 'run', False)
+    with pytest.raises(TrainingError, match='another recipe'):
+        train(dataset, dataclasses.replace(recipe, last_kernel=2), tmp_path / 'run', True)
+    (tmp_path / 'run' / 'decoder' / 'last.ckpt').write_bytes(b'cut off')
+    with pytest.raises(TrainingError, match=r'last.ckpt is damaged: remove it'):
+        train(dataset, recipe, tmp_path / 'run', True)
+
+
+def test_a_label_that_is_no_class_is_named(drawn_dataset: Make, tmp_path: Path) -> None:
+    dataset = drawn_dataset()
+    path = dataset.samples('train')[2].labels_path
+    write_image(path, np.full((64, 96), 50, np.uint8))
+    with pytest.raises(DatasetError, match=f'{path} holds label id 50'):
+        train(dataset, RECIPE, tmp_path / 'run', False)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(drawn_dataset: Make, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from enet_ros.engines.engine import BACKENDS, PRECISIONS
 from enet_ros.files import replacing
+from enet_ros.network.architecture import SIZE_MULTIPLE
 from enet_ros.segmenter import Segmenter, SegmenterConfig
 from enet_ros.share import default_model
 
@@ -48,7 +49,9 @@ def write_json(path: Path, value: object) -> None:
 
 def _size(text: str) -> tuple[int, int]:
     try:
-        width, height = text.lower().split('x')
-        return int(width), int(height)
+        width, height = (int(side) for side in text.lower().split('x'))
     except ValueError:
         raise argparse.ArgumentTypeError(f'"{text}" is no size: write it like 640x360') from None
+    if min(width, height) < SIZE_MULTIPLE or width % SIZE_MULTIPLE or height % SIZE_MULTIPLE:
+        raise argparse.ArgumentTypeError(f'{text}: width and height must be positive multiples of {SIZE_MULTIPLE}')
+    return width, height

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from enet_ros.cli.arguments import Commands
 
 
+FIGURES = {'mean_iou': 'mean IoU', 'class_average': 'class average', 'global_accuracy': 'global'}
+
+
 def add_command(commands: Commands) -> None:
     """Add the subcommand."""
     parser = commands.add_parser('info', help='show what a model file holds', description='Show what a model file holds.')
@@ -36,8 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     for number, (name, color) in enumerate(zip(info.labels.names, info.labels.colors)):
         print(f'class {number:<6} {name} {color}')
     for split, metrics in info.metrics.items():
-        print(f'{split:<12} mean IoU {100 * metrics["mean_iou"]:.1f}, class average {100 * metrics["class_average"]:.1f}, '
-              f'global {100 * metrics["global_accuracy"]:.1f} ({metrics["images"]} images)')
+        measured = {name: metrics.get(key) for key, name in FIGURES.items()}
+        figures = (f'{name} {100 * value:.1f}' for name, value in measured.items() if isinstance(value, float))
+        print(f'{split:<12} {", ".join(figures) or "no figures"}')
     if arguments.json:
         write_json(arguments.json, {
             'model': str(model.path), 'sha256': model.sha256, 'parameters': count, **asdict(info),

@@ -30,15 +30,13 @@ def add_command(commands: Commands) -> None:
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the results')
     parser.add_argument('--topic', default='', help='image topic of a bag that has several')
     parser.add_argument('--classes', default='', help='names of the classes to report, separated by commas (default: all)')
-    parser.add_argument('--alpha', type=float, default=0.5, help='share of the class colours in the overlays, 0 to 1')
+    parser.add_argument('--alpha', type=_share, default=0.5, help='share of the class colours in the overlays, 0 to 1')
     add_segmenter_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Segment every input; a file that cannot be read is named and passed over, and makes the exit code 1."""
-    if not 0 <= arguments.alpha <= 1:
-        raise EnetError(f'--alpha is {arguments.alpha}: choose a share from 0 to 1')
     sources = [open_frames(path, arguments.topic) for path in arguments.input]
     classes = tuple(name.strip() for name in arguments.classes.split(',') if name.strip())
     segmenter = make_segmenter(arguments, classes)
@@ -53,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
                                     'segment them into different folders')
                 written[frame.name] = frame.path
                 try:
-                    image = frame.read()
+                    image = frame.decode()
                 except EnetError as error:
                     failed += 1
                     progress.write(f'enet: {error}', file=sys.stderr)
@@ -64,3 +62,13 @@ def run(arguments: argparse.Namespace) -> int:
                 progress.update()
     print(f'{len(written) - failed} images segmented into {arguments.out}' + (f', {failed} failed' if failed else ''))
     return 1 if failed else 0
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f'"{text}" is no share from 0 to 1')
+    return share

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enet_ros.datasets.prepared import (
-    IMAGE_SUFFIXES,
     SPLITS,
     Dataset,
     DatasetError,
     Pair,
     check_ids,
+    image_files,
     read_labels,
     write_dataset,
 )
@@ -42,7 +42,7 @@ def convert_camvid(source: Path, destination: Path) -> Dataset:
 
 
 def _pairs(source: Path, split: str) -> list[Pair]:
-    images = [path for path in sorted((source / split).iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
+    images = image_files(source / split)
     if not images:
         raise DatasetError(f'no images in {source / split}: fetch the dataset again')
     pairs = [Pair(path, source / f'{split}annot' / f'{path.stem}.png') for path in images]

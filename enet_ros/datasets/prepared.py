@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from enet_ros.errors import EnetError
 from enet_ros.files import replacing, write_image
-from enet_ros.labels import LabelSet
+from enet_ros.labels import VOID, LabelSet
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
 SPLITS = ('train', 'val', 'test')
@@ -31,6 +31,20 @@ class DatasetError(EnetError):
     """A dataset that cannot be used, and why."""
 
 
+def image_files(folder: Path) -> list[Path]:
+    """Return the images in `folder` by name; hidden files, such as half-written ones of a killed process, are none.
+
+    Raises:
+        DatasetError: the folder cannot be read.
+
+    """
+    try:
+        files = sorted(folder.iterdir())
+    except OSError as error:
+        raise DatasetError(f'cannot read folder {folder}: {error.strerror}') from error
+    return [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.')]
+
+
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Read an image file as H x W x 3, uint8, BGR (OpenCV's order).
 
@@ -38,7 +52,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         EnetError: the file is missing or no image.
 
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+    image = _imread(path, cv2.IMREAD_COLOR)
     if image is None:
         raise EnetError(f'{path} is missing, damaged or no image: replace it')
     return image
@@ -51,12 +65,19 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
         DatasetError: the file is missing, no image, or not one 8-bit channel.
 
     """
-    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+    labels = _imread(path, cv2.IMREAD_UNCHANGED)
     if labels is None:
         raise DatasetError(f'{path} is missing, damaged or no image: replace it')
     if labels.ndim != 2 or labels.dtype != np.uint8:
         raise DatasetError(f'{path} has shape {labels.shape} and type {labels.dtype}: labels are one 8-bit channel of ids')
     return labels
+
+
+def _imread(path: Path, flags: int) -> NDArray[np.uint8] | None:
+    try:
+        return cv2.imread(str(path), flags) if path.is_file() else None
+    except (cv2.error, OSError):  # larger than OpenCV reads; a name that is too long
+        return None
 
 
 @dataclass(frozen=True)
@@ -107,7 +128,7 @@ class Dataset:
 
         """
         folder = self.root / split
-        images = [path for path in sorted((folder / 'images').glob('*')) if path.suffix.lower() in IMAGE_SUFFIXES]
+        images = image_files(folder / 'images') if (folder / 'images').is_dir() else []
         if not images:
             there = [name for name in SPLITS if (self.root / name / 'images').is_dir()]
             raise DatasetError(f'no images in {folder / "images"}: choose a split of {", ".join(there) or "none is there"}')
@@ -135,13 +156,16 @@ def read_dataset(root: Path) -> Dataset:
     try:
         labels = LabelSet(tuple(fields['names']), tuple(tuple(color) for color in fields['colors']))
         dataset = Dataset(root, fields['name'], labels, fields['pixels'], fields['source'], fields['license'])
+        for key in ('name', 'source', 'license'):
+            if not isinstance(fields[key], str) or not fields[key]:
+                raise DatasetError(f'{key} is {fields[key]!r}: it must be text')
         for split, counts in dataset.pixels.items():
-            if len(counts) != len(labels):
-                raise DatasetError(f'{len(counts)} pixel counts in split {split} for {len(labels)} classes')
+            if len(counts) != len(labels) or not all(isinstance(count, int) and count >= 0 for count in counts):
+                raise DatasetError(f'pixels of split {split} must be {len(labels)} counts, one for each class')
     except KeyError as error:
         raise DatasetError(f'{path} lacks {error}: convert the dataset again') from error
     except (TypeError, AttributeError, EnetError) as error:
-        raise DatasetError(f'{path} is wrong: {error}; convert the dataset again') from error
+        raise DatasetError(f'{path} is wrong: {error}; mend it or convert the dataset again') from error
     return dataset
 
 
@@ -167,9 +191,16 @@ def write_dataset(
     `to_ids` reads one label file of the source as class ids (H x W, uint8, 255 = void).
 
     Raises:
-        EnetError: a file cannot be read or written, sizes differ, or `to_ids` yields an id that is no class.
+        EnetError: a file cannot be read or written, sizes differ, `to_ids` yields an id that is no class, or `root` holds
+            images of something else.
 
     """
+    for split, pairs in splits.items():
+        expected = {pair.image_path.name for pair in pairs}
+        folder = root / split / 'images'
+        if folder.is_dir() and (foreign := [path for path in image_files(folder) if path.name not in expected]):
+            raise DatasetError(f'{root} holds other images, such as {foreign[0]}: choose another folder or empty it')
+    (root / 'dataset.yaml').unlink(missing_ok=True)
     pixels: dict[str, list[int]] = {}
     moments = np.zeros((2, 3))
     for split, pairs in splits.items():
@@ -181,6 +212,7 @@ def write_dataset(
                     f'{pair.image_path} is {image.shape[1]}x{image.shape[0]} but its labels {pair.labels_path} are '
                     f'{ids.shape[1]}x{ids.shape[0]}: they must be of one size'
                 )
+            check_ids(pair.labels_path, ids, {*range(len(labels)), VOID})
             counts += np.bincount(ids.reshape(-1), minlength=256)
             if split == 'train':
                 rgb = image.reshape(-1, 3)[:, ::-1] / 255.0
@@ -214,6 +246,6 @@ def check_ids(path: Path, ids: NDArray[np.uint8], allowed: Iterable[int]) -> Non
     """
     unknown = set(np.unique(ids).tolist()) - set(allowed)
     if unknown:
-        raise DatasetError(f'{path} holds label id {min(unknown)}, which is no class of this dataset')
+        raise DatasetError(f'{path} holds label id {min(unknown)}, which is no class')
 
 

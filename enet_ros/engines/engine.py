@@ -45,7 +45,8 @@ def create_engine(
 ) -> Engine:
     """Make the engine of `backend`, or with auto the fastest that is installed and has the hardware it needs.
 
-    `size` is the network's width and height in pixels. Precision auto is the fastest that the device computes natively.
+    `size` is the network's width and height in pixels. Precision auto is bf16 for OpenVINO
+    on a CPU that computes in it, else fp32.
 
     Raises:
         EngineError: `size` is not made of positive multiples of 8, a name is unknown, the runtime is not installed, or the
@@ -66,22 +67,27 @@ def create_engine(
         backend = _fastest_backend()
     if find_spec(backend) is None:
         raise EngineError(f'backend {backend} is not installed: pip install {backend}, or choose backend auto')
-    # imported only when chosen: each runtime is optional, and torch takes seconds and hundreds of megabytes
-    if backend == 'torch':
-        from enet_ros.engines.torch_engine import TorchEngine
+    try:  # imported only when chosen: each runtime is optional, and torch is large
+        if backend == 'torch':
+            from enet_ros.engines.torch_engine import TorchEngine
 
-        return TorchEngine(model, size, precision)
-    from enet_ros.engines.openvino_engine import OpenVinoEngine
+            return TorchEngine(model, size, precision)
+        from enet_ros.engines.openvino_engine import OpenVinoEngine
 
-    return OpenVinoEngine(model, size, precision)
+        return OpenVinoEngine(model, size, precision)
+    except ImportError as error:
+        raise EngineError(f'backend {backend} is installed but broken ({error}): install it again') from error
 
 
 def _fastest_backend() -> str:
-    """Return torch where an NVIDIA driver is, else OpenVINO, else torch on the CPU."""
+    """Return torch where it can use an NVIDIA GPU, else OpenVINO, else torch on the CPU."""
     installed = [backend for backend in BACKENDS if backend != 'auto' and find_spec(backend)]
     if not installed:
         raise EngineError('no engine is installed: pip install openvino (CPU) or torch (CPU and NVIDIA GPU)')
-    # asking torch itself would import it on every machine; what it cannot use of a driver it runs on the CPU instead
+    # asks the driver before torch, which takes seconds and hundreds of megabytes to import
     if 'torch' in installed and ctypes.util.find_library('cuda'):
-        return 'torch'
+        import torch
+
+        if torch.cuda.is_available():
+            return 'torch'
     return 'openvino' if 'openvino' in installed else installed[0]

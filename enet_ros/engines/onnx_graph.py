@@ -27,8 +27,10 @@ def graph_paths(model: ModelFile) -> tuple[Path, Path]:
 
     The cache is $ENET_CACHE, else enet_ros in $XDG_CACHE_HOME, else in ~/.cache.
     """
-    default = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'enet_ros'
-    cache = Path(os.environ.get('ENET_CACHE') or default)
+    cache = Path(
+        os.environ.get('ENET_CACHE')
+        or os.path.join(os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'), 'enet_ros')
+    )
     return model.path.with_suffix('.onnx'), cache / f'{model.sha256[:16]}-v{GRAPH_VERSION}.onnx'
 
 

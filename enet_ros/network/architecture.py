@@ -29,7 +29,7 @@ class Architecture:
 
     def __post_init__(self) -> None:
         """Refuse what no ENet can be built from."""
-        if not 1 <= self.classes <= 255:
+        if not isinstance(self.classes, int) or not 1 <= self.classes <= 255:
             raise ValueError(f'classes is {self.classes}: ENet takes 1 to 255 classes')
         if self.decoder_activation not in ('prelu', 'relu'):
             raise ValueError(f'decoder_activation is "{self.decoder_activation}": choose prelu or relu')

@@ -60,7 +60,9 @@ class ModelInfo:
             raise ModelFileError(
                 f'{len(self.labels)} class names for a network of {self.architecture.classes} classes: they must be as many'
             )
-        if len(self.training_size) != 2 or any(side < 1 or side % SIZE_MULTIPLE for side in self.training_size):
+        if len(self.training_size) != 2 or not all(
+            isinstance(side, int) and side >= SIZE_MULTIPLE and side % SIZE_MULTIPLE == 0 for side in self.training_size
+        ):
             raise ModelFileError(
                 f'training_size is {list(self.training_size)}: it must be width and height, multiples of {SIZE_MULTIPLE}'
             )
@@ -69,6 +71,8 @@ class ModelInfo:
                 raise ModelFileError(f'{name} is {list(values)}: it must be three numbers')
         if min(self.std) <= 0:
             raise ModelFileError(f'std is {list(self.std)}: it must be positive')
+        if not isinstance(self.metrics, dict) or not all(isinstance(values, dict) for values in self.metrics.values()):
+            raise ModelFileError('metrics are no mapping of splits to results')
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,8 @@ def read_model(path: Path) -> ModelFile:
             metadata = file.metadata() or {}
             info = _info(metadata)
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+    except TypeError as error:  # a type that NumPy does not have
+        raise ModelFileError(f'model file {path}: its weights are not float32 ({error}): export it again') from error
     except FileNotFoundError as error:
         raise ModelFileError(f'no model file {path}: check the path, or train one with "enet train"') from error
     except OSError as error:

@@ -87,7 +87,7 @@ class ReplayClient(Node):
         """
         count, start = 0, time.monotonic()
         for frame in frames:
-            image = frame.read()
+            image = frame.decode()
             due = start + (count / rate if frame.seconds is None else frame.seconds)
             time.sleep(max(0.0, due - time.monotonic()))
             self._publish(frame.name, image)
@@ -108,13 +108,15 @@ class ReplayClient(Node):
 
     def _on_labels(self, message: Image) -> None:
         now = time.monotonic()
-        name, sent = self._sent[_key(message.header.stamp)]
+        name, sent = self._sent.get(_key(message.header.stamp), (None, now))  # others may talk on the topic, too
         if name is not None:
             self._answered(Answer(name, now - sent, sent, _pixels(message, 1)))
             self._one_came()
 
     def _on_overlay(self, message: Image) -> None:
-        name, _ = self._sent[_key(message.header.stamp)]
+        if (key := _key(message.header.stamp)) not in self._sent:
+            return
+        name, _ = self._sent[key]
         if name is None:
             self._greeted.set()
         else:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException, NameValidationException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
@@ -26,6 +26,7 @@ from enet_ros.ros.image_messages import to_message
 from enet_ros.segmenter import OUTPUT_SIZES, Segmenter, SegmenterConfig
 from enet_ros.share import default_model
 
+RCLError = rclpy_implementation.RCLError
 TRANSPORTS = {'raw': Image, 'compressed': CompressedImage}
 RELIABILITIES = {
     'best_effort': QoSReliabilityPolicy.BEST_EFFORT,
@@ -73,9 +74,6 @@ class SegmentNode(Node):
         self._arrived = threading.Condition()
         self._stopping = False
         self._segmented = self._overwritten = 0
-        self._worker = threading.Thread(target=self._work, name='segment')
-        self._worker.start()
-        # subscribed to last: from here on images come in
         topic = 'image' if transport == 'raw' else 'image/compressed'
         subscription = self.create_subscription(TRANSPORTS[transport], topic, self._keep_newest, image_qos)
         engine = self._segmenter.engine
@@ -84,15 +82,16 @@ class SegmentNode(Node):
             f'{len(self._segmenter.labels)} classes at {engine.size[0]}x{engine.size[1]}, '
             f'{engine.backend} on {engine.device} in {engine.precision}'
         )
+        # started last, when nothing can fail any more: nobody would stop it
+        self._worker = threading.Thread(target=self._work, name='segment', daemon=True)
+        self._worker.start()
 
-    def destroy_node(self) -> None:
-        """Stop the worker, then free everything."""
-        if hasattr(self, '_worker'):
-            with self._arrived:
-                self._stopping = True
-                self._arrived.notify()
-            self._worker.join()
-        super().destroy_node()
+    def stop_worker(self) -> None:
+        """Let the worker finish its image and end; the publishers must live until then."""
+        with self._arrived:
+            self._stopping = True
+            self._arrived.notify()
+        self._worker.join()
 
     def counts(self) -> str:
         """Return what became of the images, for the log."""
@@ -185,13 +184,13 @@ def _class_names(text: str) -> tuple[str, ...]:
 
 
 def main() -> int:
-    """Run the node until it is interrupted; return 1 when it cannot start, 2 when a parameter is of the wrong kind."""
-    rclpy.init()
+    """Run the node until it is interrupted; return 1 when it cannot start, 2 for arguments that ROS does not take."""
     logger = rclpy.logging.get_logger('enet')
     try:
+        rclpy.init()
         node = SegmentNode()
-    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-        logger.fatal(str(error))
+    except (InvalidParameterTypeException, InvalidParameterValueException, NameValidationException, RCLError) as error:
+        logger.fatal(' '.join(str(error).split()))
         rclpy.try_shutdown()
         return 2
     except EnetError as error:
@@ -200,13 +199,17 @@ def main() -> int:
         return 1
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    with suppress(KeyboardInterrupt, ExternalShutdownException):
+    try:
         while rclpy.ok():
             # not spin(): a signal that comes just before it waits does not wake it (rclpy 7.1.6, one stop in ten)
             executor.spin_once(timeout_sec=1.0)
-    print(node.counts(), file=sys.stderr)  # the context is down by now, and logging with it
-    node.destroy_node()
-    rclpy.try_shutdown()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.stop_worker()
+        print(node.counts(), file=sys.stderr)  # the context is down by now, and logging with it
+        node.destroy_node()
+        rclpy.try_shutdown()
     return 0
 
 

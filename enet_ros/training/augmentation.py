@@ -9,6 +9,7 @@ from torch.nn import functional
 from enet_ros.labels import VOID
 
 
+@torch.no_grad()
 def augment(
     images: Tensor,
     labels: Tensor,
@@ -23,6 +24,18 @@ def augment(
     `scale` (uniform in its logarithm), flips it or not, and multiplies the image by 1 +- `brightness`. Where a small factor
     makes the view larger than the sample, the rest is black and void. `generator` is on the CPU.
     """
+    with torch.autocast(images.device.type, enabled=False):  # 8 bits of mantissa do not tell one pixel from the next
+        return _augment(images, labels, crop, scale, brightness, generator)
+
+
+def _augment(
+    images: Tensor,
+    labels: Tensor,
+    crop: tuple[int, int],
+    scale: tuple[float, float],
+    brightness: float,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
     count, _, height, width = images.shape
 
     def uniform(low: float, high: float) -> Tensor:

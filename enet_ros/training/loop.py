@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import warnings
@@ -21,8 +22,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 from tqdm import tqdm
 
-from enet_ros.datasets.prepared import Dataset, DatasetError
+from enet_ros.datasets.prepared import Dataset, DatasetError, check_ids
 from enet_ros.errors import EnetError
+from enet_ros.files import replacing
+from enet_ros.labels import VOID
 from enet_ros.metrics import confusion_matrix, mean_iou
 from enet_ros.network.architecture import Architecture
 from enet_ros.network.enet import EncoderClassifier, ENet
@@ -44,6 +47,7 @@ def load_split(dataset: Dataset, split: str, size: tuple[int, int]) -> tuple[Ten
     images, labels = [], []
     for sample in tqdm(dataset.samples(split), desc=f'reading {split}', unit='image'):
         image, ids = sample.read()
+        check_ids(sample.labels_path, ids, {*range(len(dataset.labels)), VOID})
         if ids.shape != (size[1], size[0]):
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
             ids = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST_EXACT)
@@ -152,11 +156,11 @@ def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool) -> Path:
     from their last checkpoints, and finished ones are passed over.
 
     Raises:
-        EnetError: `out` holds a run and `resume` is not set, a split is missing, or the loss is no longer finite.
+        EnetError: `out` holds a run and `resume` is not set, or holds that of another recipe or dataset, a split is missing
+            or damaged, or the loss is no longer finite.
 
     """
-    if not resume and any((out / stage.name).exists() for stage in recipe.stages):
-        raise TrainingError(f'{out} already holds a run: add --resume to go on with it, or choose another folder')
+    _claim(out, recipe, dataset, resume)
     if 'train' not in dataset.pixels or sum(dataset.pixels['train']) == 0:
         raise DatasetError(f'{dataset.root / "dataset.yaml"} counts no labelled pixels in split train: convert it again')
     data = load_split(dataset, 'train', recipe.size), load_split(dataset, 'val', recipe.size)
@@ -182,6 +186,28 @@ def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool) -> Path:
     return path
 
 
+def _claim(out: Path, recipe: Recipe, dataset: Dataset, resume: bool) -> None:
+    """Make `out` the folder of this run, or make sure that it already is: a resumed run must be the one that was begun."""
+    names = list(dataset.labels.names)
+    run = {'dataset': dataset.name, 'classes': names, 'pixels': dataset.pixels, 'recipe': asdict(recipe)}
+    text = json.dumps(run, indent=2) + '\n'
+    path = out / 'run.json'
+    if not path.exists():
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding='utf-8')
+    elif not resume:
+        raise TrainingError(f'{out} already holds a run: add --resume to go on with it, or choose another folder')
+    elif path.read_text(encoding='utf-8') != text:
+        raise TrainingError(f'{out} holds a run with another recipe or dataset, see {path}: choose another folder')
+
+
+def _check_checkpoint(path: Path) -> None:
+    try:
+        torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+    except Exception as error:  # torch has no exception of its own for a damaged file
+        raise TrainingError(f'checkpoint {path} is damaged: remove it to begin its stage anew') from error
+
+
 def _train_stage(
     network: ENet,
     dataset: Dataset,
@@ -198,6 +224,8 @@ def _train_stage(
     # loaders hand out indices: the task holds the data on the training device
     train_indices, val_indices = (TensorDataset(torch.arange(len(images))) for images, _ in data)
     last = folder / 'last.ckpt'
+    if last.is_file():
+        _check_checkpoint(last)
     with warnings.catch_warnings():
         # Lightning warns of its own use of PyTorch, of folders that hold logs, and of loaders without worker processes
         warnings.filterwarnings('ignore', module=r'lightning\.')

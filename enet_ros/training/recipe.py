@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ import dacite
 import yaml
 
 from enet_ros.errors import EnetError
-from enet_ros.network.architecture import SIZE_MULTIPLE
+from enet_ros.network.architecture import SIZE_MULTIPLE, Architecture
 
 
 class RecipeError(EnetError):
@@ -62,6 +63,10 @@ class Recipe:
         for name, (width, height) in sizes.items():
             if min(width, height) < SIZE_MULTIPLE or width % SIZE_MULTIPLE or height % SIZE_MULTIPLE:
                 raise RecipeError(f'{name} is {width}x{height}: use positive multiples of {SIZE_MULTIPLE}')
+        Architecture(1, self.decoder_activation, self.decoder_dropout, self.last_kernel)  # raises ValueError
+        if not 0 <= self.brightness < 1 or not 0 <= self.weight_decay < math.inf:
+            raise RecipeError(f'brightness {self.brightness}, weight_decay {self.weight_decay}: '
+                              'brightness is from 0 to below 1, weight_decay at least 0')
         if self.batch_size < 1 or self.validate_every < 1:
             raise RecipeError(f'batch_size {self.batch_size}, validate_every {self.validate_every}: both start at 1')
         if not self.stages or self.stages[-1].network != 'enet':
@@ -69,12 +74,14 @@ class Recipe:
         if len({stage.name for stage in self.stages}) != len(self.stages):
             raise RecipeError('two stages have one name: names must differ')
         for stage in self.stages:
-            if stage.epochs < 1 or stage.learning_rate <= 0:
+            if not stage.name.isidentifier():
+                raise RecipeError(f'stage name "{stage.name}": it becomes a folder, use letters, digits and _')
+            if stage.epochs < 1 or not 0 < stage.learning_rate < math.inf:
                 raise RecipeError(f'stage {stage.name}: epochs {stage.epochs}, learning_rate {stage.learning_rate}: '
                                   'both must be positive')
-            if not 0 < stage.scale[0] <= stage.scale[1]:
+            if not 0 < stage.scale[0] <= stage.scale[1] < math.inf:
                 raise RecipeError(f'stage {stage.name}: scale is {list(stage.scale)}: give a smaller and a larger factor')
-            if stage.class_weight_constant <= 1:
+            if not 1 < stage.class_weight_constant < math.inf:
                 raise RecipeError(f'stage {stage.name}: class_weight_constant is {stage.class_weight_constant}: '
                                   'it must be above 1, else a weight is infinite or negative')
 
