@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -103,7 +102,7 @@ def _video_frames(source: FrameSource) -> Iterator[Frame]:
         rate = video.get(cv2.CAP_PROP_FPS) or 25.0
         number = 0
         while (read := video.read())[0]:
-            yield Frame(f'{source.path.stem}_{number:06}', number / rate, source.path, partial(lambda image: image, read[1]))
+            yield Frame(f'{source.path.stem}_{number:06}', number / rate, source.path, lambda image=read[1]: image)
             number += 1
     finally:
         video.release()
@@ -135,8 +134,7 @@ def _bag_frames(source: FrameSource) -> Iterator[Frame]:
     from rosbags.typesys import Stores, get_typestore
 
     reader = ImageReader()
-    with ExitStack() as stack:
-        bag = stack.enter_context(AnyReader([source.path], default_typestore=get_typestore(Stores.LATEST)))
+    with AnyReader([source.path], default_typestore=get_typestore(Stores.LATEST)) as bag:
         connections = [connection for connection in bag.connections if connection.topic == source.topic]
         start: int | None = None
         for number, (connection, time, raw) in enumerate(bag.messages(connections)):

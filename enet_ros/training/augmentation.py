@@ -24,18 +24,6 @@ def augment(
     `scale` (uniform in its logarithm), flips it or not, and multiplies the image by 1 +- `brightness`. Where a small factor
     makes the view larger than the sample, the rest is black and void. `generator` is on the CPU.
     """
-    with torch.autocast(images.device.type, enabled=False):  # 8 bits of mantissa do not tell one pixel from the next
-        return _augment(images, labels, crop, scale, brightness, generator)
-
-
-def _augment(
-    images: Tensor,
-    labels: Tensor,
-    crop: tuple[int, int],
-    scale: tuple[float, float],
-    brightness: float,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
     count, _, height, width = images.shape
 
     def uniform(low: float, high: float) -> Tensor:
@@ -50,10 +38,11 @@ def _augment(
     maps[:, 1, 1] = share_y
     maps[:, 0, 2] = uniform(-1, 1) * (1 - share_x).abs()
     maps[:, 1, 2] = uniform(-1, 1) * (1 - share_y).abs()
-    grid = functional.affine_grid(maps.to(images.device), [count, 1, crop[1], crop[0]], align_corners=False)
+    with torch.autocast(images.device.type, enabled=False):  # 8 bits of mantissa do not tell one pixel from the next
+        grid = functional.affine_grid(maps.to(images.device), [count, 1, crop[1], crop[0]], align_corners=False)
 
-    views = functional.grid_sample(images.float() / 255, grid, mode='bilinear', align_corners=False)
-    views = views * uniform(1 - brightness, 1 + brightness).to(images.device).view(-1, 1, 1, 1)
-    # outside the sample grid_sample gives 0, so void is moved there and back
-    ids = functional.grid_sample(labels[:, None].float() - VOID, grid, mode='nearest', align_corners=False) + VOID
-    return views.clamp_(0, 1), ids[:, 0].round().to(torch.uint8)
+        views = functional.grid_sample(images.float() / 255, grid, mode='bilinear', align_corners=False)
+        views = views * uniform(1 - brightness, 1 + brightness).to(images.device).view(-1, 1, 1, 1)
+        # outside the sample grid_sample gives 0, so void is moved there and back
+        ids = functional.grid_sample(labels[:, None].float() - VOID, grid, mode='nearest', align_corners=False) + VOID
+        return views.clamp_(0, 1), ids[:, 0].round().to(torch.uint8)
