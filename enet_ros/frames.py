@@ -102,12 +102,16 @@ def _video_frames(source: FrameSource) -> Iterator[Frame]:
         rate = video.get(cv2.CAP_PROP_FPS) or 25.0
         number = 0
         while (read := video.read())[0]:
-            yield Frame(f'{source.path.stem}_{number:06}', number / rate, source.path, lambda image=read[1]: image)
+            yield Frame(f'{source.path.stem}_{number:06}', number / rate, source.path, partial(_decoded, read[1]))
             number += 1
     finally:
         video.release()
     if not number:
         raise EnetError(f'{source.path} holds no frame that can be decoded')
+
+
+def _decoded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return image
 
 
 def _open_bag(path: Path, topic: str) -> FrameSource:
