@@ -27,6 +27,7 @@ setup(
     ],
     extras_require={
         'train': ['torch>=2.4', 'lightning>=2.6', 'onnx>=1.16', 'dacite>=1.8'],
+        'test': ['pytest<9'],  # colcon test looks for it here
     },
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
