@@ -35,6 +35,8 @@ class LabelSet:
         for name in self.names:
             if not isinstance(name, str) or not name:
                 raise EnetError(f'class name {name!r} is no text: put it in quotes')
+            if ',' in name:
+                raise EnetError(f'class name "{name}" has a comma, which separates names elsewhere: rename it')
         if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
             raise EnetError(f'class name "{twice[0]}" stands more than once: names must differ')
         if len(self.colors) != len(self.names):

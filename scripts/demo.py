@@ -34,7 +34,7 @@ from enet_ros.evaluation.evaluate import Evaluation
 from enet_ros.files import replacing, write_image
 from enet_ros.frames import open_frames
 from enet_ros.labels import CAMVID, LabelSet
-from enet_ros.metrics import confusion_matrix, mean_iou
+from enet_ros.metrics import confusion_matrix
 from enet_ros.network.model_file import read_model
 from enet_ros.ros.replay import Answer, ReplayClient, spinning
 from enet_ros.scene import draw_scene
@@ -125,8 +125,9 @@ def clear_results(out: Path) -> None:
         if folder.exists() and not mark.exists():
             raise EnetError(f'{folder} was not written by this demo and would be replaced: choose another --out')
         shutil.rmtree(folder, ignore_errors=True)
-    out.mkdir(parents=True, exist_ok=True)
-    mark.touch()
+    (out / 'report.json').unlink(missing_ok=True)
+    with replacing(mark):
+        pass
 
 
 @contextmanager
@@ -211,6 +212,7 @@ def run(arguments: argparse.Namespace) -> None:
     last = max(answer.sent + answer.latency for answer in answers)
     p50, p99 = np.percentile([1000 * answer.latency for answer in answers], (50, 99))
     evaluation = Evaluation(model.info.labels, len(answers), confusion)
+    summary = evaluation.summary()
     report = {
         'input': str(played.images),
         'model': str(arguments.model),
@@ -218,14 +220,17 @@ def run(arguments: argparse.Namespace) -> None:
         'frames_out': len(answers),
         'fps': len(answers) / (last - start),
         'latency_ms': {'p50': p50, 'p99': p99},
-        'mean_iou': mean_iou(confusion),
+        'mean_iou': summary['mean_iou'],
+        'class_average': summary['class_average'],
+        'global_accuracy': summary['global_accuracy'],
+        'classes': summary['classes'] if played.truth is not None else None,
     }
     with replacing(out / 'report.json') as temporary:
         temporary.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     print(f'frames in    {frames_in}\nframes out   {len(answers)}\nfps          {report["fps"]:.1f}\n'
           f'latency      p50 {p50:.1f} ms, p99 {p99:.1f} ms')
     if played.truth is not None:
-        print(evaluation.table())
+        print(f'ground truth of {len(answers)} of {frames_in} frames:\n{evaluation.table()}')
     print(f'labels, overlays and report.json are in {out}')
 
 
@@ -247,6 +252,9 @@ def main() -> int:
     try:
         run(arguments)
     except EnetError as error:
+        print(f'demo: {error}', file=sys.stderr)
+        return 1
+    except OSError as error:
         print(f'demo: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:

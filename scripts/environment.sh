@@ -8,6 +8,9 @@ prepare_environment() {
         # exported by the start-up hook of another environment's ROS wheels, whose libraries must not mix with these
         unset _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
     fi
+    # one at a time: a second run must not install into the environment while the first one does
+    exec 9<"${BASH_SOURCE[0]}"
+    flock 9
     local venv="$ENET_ROOT/.venv" requirements=(run ros-wheels "$@") name file
     if [ -n "${ROS_DISTRO:-}" ]; then
         requirements=(ros-extra "$@")
@@ -48,6 +51,7 @@ print(*(name for name in ("cv2", "numpy", "rclpy", "sensor_msgs", "tqdm", "yaml"
         "${pip[@]}" --no-deps --no-build-isolation --force-reinstall . || exit 1
         rm -rf build enet_ros.egg-info
     ) || return 1
+    exec 9<&-
     # shellcheck disable=SC1091
     . "$venv/bin/activate"
     export HOME="${HOME:-$venv}"  # ROS puts its logs below it

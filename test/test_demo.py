@@ -61,6 +61,9 @@ def test_what_cannot_be_played_is_one_line(small_model: Path, tmp_path: Path) ->
         assert done.returncode == 1
         assert reason in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not (tmp_path / 'out').exists()
+    (tmp_path / 'file').write_text('')
+    done = _demo('--input', DEMO.parent.parent / 'docs', '--model', small_model, '--out', tmp_path / 'file')
+    assert done.returncode == 1 and 'Traceback' not in done.stderr and str(tmp_path / 'file') in done.stderr
 
 
 def test_labels_that_no_demo_wrote_are_not_replaced(small_model: Path, drawn_dataset: Callable[..., Dataset]) -> None:

@@ -45,6 +45,7 @@ def test_keep_only_names_an_unknown_class_and_the_known_ones() -> None:
     (tuple(f'c{i}' for i in range(256)), ((0, 0, 0),) * 256, '256 class names'),
     (('a', 'a'), ((0, 0, 0), (1, 1, 1)), '"a" stands more than once'),
     (('a', 'b'), ((0, 0, 0),), '1 colours for 2 classes'),
+    (('a, b',), ((0, 0, 0),), '"a, b" has a comma'),
     (('a',), ((0, 0, 256),), '256'),
 ])
 def test_a_label_set_that_cannot_work_is_refused(names: tuple[str, ...], colors: tuple[tuple[int, int, int], ...],

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -111,6 +112,8 @@ class Robot(Node):
 class Process:
     """A running segmentation node and what it has logged."""
 
+    started: ClassVar[list[subprocess.Popen[bytes]]] = []
+
     def __init__(self, namespace: str, log: Path, small_model: Path, **parameters: object) -> None:
         parameters = {'model': small_model, **parameters}
         command = [sys.executable, '-m', 'enet_ros.ros.segment_node', '--ros-args', '-r', f'__ns:={namespace}']
@@ -119,6 +122,7 @@ class Process:
         self._log = log
         with open(log, 'wb') as file:
             self.popen = subprocess.Popen(command, stdout=file, stderr=file, env=dict(os.environ))
+        Process.started.append(self.popen)
 
     def log(self) -> str:
         return self._log.read_text()
@@ -139,6 +143,15 @@ def ros() -> Iterator[None]:
     rclpy.init()
     yield
     rclpy.try_shutdown()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running(running: tuple[Robot, Process]) -> Iterator[None]:
+    """End the nodes of a test that failed: they would answer later tests."""
+    yield
+    for process in Process.started:
+        if process is not running[1].popen:
+            process.kill()
 
 
 @pytest.fixture(scope='module')
@@ -238,6 +251,26 @@ def test_an_image_that_cannot_be_used_is_one_clear_error_and_the_next_one_is_seg
     assert process.log().count('[ERROR]') == 1, process.log()
     assert 'Traceback' not in process.log()
     robot.destroy_node()
+
+
+def test_every_new_cause_is_logged_at_once(small_model: Path, tmp_path: Path) -> None:
+    robot, process = Robot('/causes'), Process('/causes', tmp_path / 'log', small_model)
+    with spinning(robot):
+        robot.wait_for_node()
+        for message, error in ((_truncated(), 'was cut off'), (_wrong(encoding='rainbow'), 'rainbow'), (Image(), '0x0')):
+            robot.send(message)
+            process.wait_for_log(error)
+    assert process.stop() == 0
+    robot.destroy_node()
+
+
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_a_signal_while_the_node_starts_ends_it_quietly(how: signal.Signals, small_model: Path, tmp_path: Path) -> None:
+    for delay in (0.9, 1.2):  # somewhere between rclpy.init and the first image
+        process = Process('/early', tmp_path / 'log', small_model)
+        time.sleep(delay)
+        process.stop(how)
+        assert 'Traceback' not in process.log() and 'FATAL' not in process.log(), process.log()
 
 
 def test_the_overlay_is_the_image_blended_with_its_labels(running: tuple[Robot, Process], segmenter: Segmenter) -> None:

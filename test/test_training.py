@@ -176,6 +176,7 @@ def test_a_label_that_is_no_class_is_named(drawn_dataset: Make, tmp_path: Path) 
     write_image(path, np.full((64, 96), 50, np.uint8))
     with pytest.raises(DatasetError, match=f'{path} holds label id 50'):
         train(dataset, RECIPE, tmp_path / 'run', False)
+    assert not (tmp_path / 'run').exists()  # mended, the same command may be given again
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(drawn_dataset: Make, tmp_path: Path) -> None:

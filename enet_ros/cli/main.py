@@ -33,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EnetError as error:
         print(f'enet: {error}', file=sys.stderr)
         return 1
+    except BrokenPipeError:  # what reads the output has seen enough
+        sys.stderr.close()
+        return 0
     except OSError as error:  # a disk that is full, a folder that may not be read
         print(f'enet: {error}', file=sys.stderr)
         return 1

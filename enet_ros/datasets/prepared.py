@@ -163,7 +163,7 @@ def read_dataset(root: Path) -> Dataset:
             if len(counts) != len(labels) or not all(isinstance(count, int) and count >= 0 for count in counts):
                 raise DatasetError(f'pixels of split {split} must be {len(labels)} counts, one for each class')
     except KeyError as error:
-        raise DatasetError(f'{path} lacks {error}: convert the dataset again') from error
+        raise DatasetError(f'{path} lacks {error}: add it, or convert the dataset again') from error
     except (TypeError, AttributeError, EnetError) as error:
         raise DatasetError(f'{path} is wrong: {error}; mend it or convert the dataset again') from error
     return dataset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from enet_ros.ros.image_messages import to_message
 from enet_ros.segmenter import OUTPUT_SIZES, Segmenter, SegmenterConfig
 from enet_ros.share import default_model
 
+COMPLAINT_INTERVAL = 5.0
+"""Seconds after which an error that goes on is logged again."""
 RCLError = rclpy_implementation.RCLError
 TRANSPORTS = {'raw': Image, 'compressed': CompressedImage}
 RELIABILITIES = {
@@ -74,6 +77,7 @@ class SegmentNode(Node):
         self._arrived = threading.Condition()
         self._stopping = False
         self._segmented = self._overwritten = 0
+        self._complaint, self._complained = '', 0.0
         topic = 'image' if transport == 'raw' else 'image/compressed'
         subscription = self.create_subscription(TRANSPORTS[transport], topic, self._keep_newest, image_qos)
         engine = self._segmenter.engine
@@ -162,17 +166,24 @@ class SegmentNode(Node):
                 message, self._newest = self._newest, None
             try:
                 self._segment(message)
-                self._segmented += 1
             except EnetError as error:
-                self.get_logger().error(f'image refused: {error}', throttle_duration_sec=5.0)
+                self._complain(f'image refused: {error}')
             except Exception as error:  # whatever one image does, the next may be fine: a camera must not stop a robot
-                if not self._stopping:
-                    self.get_logger().error(f'image failed: {error!r}', throttle_duration_sec=5.0)
+                if rclpy.ok():  # else it failed because the node is being stopped
+                    self._complain(f'image failed: {error!r}')
+
+    def _complain(self, text: str) -> None:
+        """Log an error: at once when it is a new one, else every few seconds."""
+        now = time.monotonic()
+        if text != self._complaint or now - self._complained > COMPLAINT_INTERVAL:
+            self._complaint, self._complained = text, now
+            self.get_logger().error(text)
 
     def _segment(self, message: Image | CompressedImage) -> None:
         image, channels = read_compressed(message) if isinstance(message, CompressedImage) else self._reader.read(message)
         labels = self._segmenter.segment(image, channels)
         self._labels_publisher.publish(to_message(labels, 'mono8', message.header))
+        self._segmented += 1
         if self._overlay_publisher.get_subscription_count():
             rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 'bgr' else image
             overlay = blend(rgb, labels, self._palette, self._alpha)
@@ -186,13 +197,20 @@ def _class_names(text: str) -> tuple[str, ...]:
 def main() -> int:
     """Run the node until it is interrupted; return 1 when it cannot start, 2 for arguments that ROS does not take."""
     logger = rclpy.logging.get_logger('enet')
+    initialized = False
     try:
         rclpy.init()
+        initialized = True
         node = SegmentNode()
     except (InvalidParameterTypeException, InvalidParameterValueException, NameValidationException, RCLError) as error:
+        if initialized and not rclpy.ok():  # by a signal while it was starting
+            return 0
         logger.fatal(' '.join(str(error).split()))
         rclpy.try_shutdown()
         return 2
+    except KeyboardInterrupt:
+        rclpy.try_shutdown()
+        return 0
     except EnetError as error:
         logger.fatal(str(error))
         rclpy.try_shutdown()

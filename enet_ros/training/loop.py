@@ -160,10 +160,12 @@ def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool) -> Path:
             or damaged, or the loss is no longer finite.
 
     """
-    _claim(out, recipe, dataset, resume)
+    run = _claim(out, recipe, dataset, resume)
     if 'train' not in dataset.pixels or sum(dataset.pixels['train']) == 0:
         raise DatasetError(f'{dataset.root / "dataset.yaml"} counts no labelled pixels in split train: convert it again')
     data = load_split(dataset, 'train', recipe.size), load_split(dataset, 'val', recipe.size)
+    with replacing(out / 'run.json') as temporary:  # only now: nothing that was read so far can stop the run any more
+        temporary.write_text(run, encoding='utf-8')
     logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)  # else it advertises on every start
     torch.manual_seed(recipe.seed)
     architecture = Architecture(
@@ -186,19 +188,19 @@ def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool) -> Path:
     return path
 
 
-def _claim(out: Path, recipe: Recipe, dataset: Dataset, resume: bool) -> None:
-    """Make `out` the folder of this run, or make sure that it already is: a resumed run must be the one that was begun."""
+def _claim(out: Path, recipe: Recipe, dataset: Dataset, resume: bool) -> str:
+    """Return what identifies this run, after making sure that `out` is free or, to resume, holds this very run."""
     names = list(dataset.labels.names)
     run = {'dataset': dataset.name, 'classes': names, 'pixels': dataset.pixels, 'recipe': asdict(recipe)}
     text = json.dumps(run, indent=2) + '\n'
     path = out / 'run.json'
     if not path.exists():
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding='utf-8')
-    elif not resume:
+        return text
+    if not resume:
         raise TrainingError(f'{out} already holds a run: add --resume to go on with it, or choose another folder')
-    elif path.read_text(encoding='utf-8') != text:
+    if path.read_text(encoding='utf-8') != text:
         raise TrainingError(f'{out} holds a run with another recipe or dataset, see {path}: choose another folder')
+    return text
 
 
 def _check_checkpoint(path: Path) -> None:
