@@ -329,7 +329,7 @@ def test_images_that_come_too_fast_are_overwritten_and_the_newest_is_always_segm
     small_model: Path, tmp_path: Path
 ) -> None:
     robot = Robot('/fast')
-    # a network size that takes long, and a reliable subscription, so that whatever is missing was dropped by the node
+    # a network size that takes long, and a reliable subscription, so that none is lost on the way
     process = Process('/fast', tmp_path / 'log', small_model, width=1280, height=960, image_reliability='reliable')
     with spinning(robot):
         robot.wait_for_node()
@@ -344,8 +344,8 @@ def test_images_that_come_too_fast_are_overwritten_and_the_newest_is_always_segm
     assert counts, process.log()
     segmented, overwritten = map(int, counts.groups())
     assert segmented == len(robot.labels)
-    # all of the burst; of the greetings before it, those that came after the node had found this camera
-    assert len(stamps) < segmented + overwritten <= robot.sent
+    # on a busy machine DDS, too, overwrites images before the node has taken them, and tells nobody
+    assert 0 < overwritten <= robot.sent - segmented
     robot.destroy_node()
 
 

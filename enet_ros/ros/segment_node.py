@@ -41,7 +41,8 @@ class SegmentNode(Node):
     """Segments the newest camera image, always.
 
     The subscription only keeps the newest message; one worker thread owns the segmenter and takes it from there, so images
-    that come faster than they can be segmented are overwritten, counted, and never queued.
+    that come faster than they can be segmented are overwritten, counted, and never queued. What DDS overwrites before this
+    process has taken it is not counted.
     """
 
     def __init__(self) -> None:
