@@ -7,6 +7,7 @@ rosbags-image; neither of them reads every kind of row padding, so rows are pack
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -93,15 +94,16 @@ class RosbagsConverter:
         return rgb
 
 
-def _installed_converter(encoding: str) -> Converter:
-    """Return cv_bridge where it is installed, except for the planar encodings, which it does not know."""
-    if encoding not in PLANAR:
+@cache  # a failed import is tried anew each time, which costs on every image
+def _installed_converter(planar: bool) -> Converter:
+    """Return cv_bridge where it is installed, except for `planar` encodings, which it does not know."""
+    if not planar:
         with suppress(ImportError):
             return CvBridgeConverter()
     try:
         return RosbagsConverter()
     except ImportError as error:
-        raise ImageMessageError(f'encoding "{encoding}" needs rosbags-image: pip install rosbags-image') from error
+        raise ImageMessageError('encodings other than rgb8 and bgr8 need rosbags-image: pip install rosbags-image') from error
 
 
 class ImageReader:
@@ -125,7 +127,7 @@ class ImageReader:
             rows = _rows(message, height, 3 * width)
             pixels = np.lib.stride_tricks.as_strided(rows, (height, width, 3), (step, 3, 1))
             return pixels, 'rgb' if encoding == 'rgb8' else 'bgr'
-        converter = self._converter or _installed_converter(encoding)
+        converter = self._converter or _installed_converter(encoding in PLANAR)
         try:
             row_bytes = width * converter.bytes_per_pixel(encoding)
         except Exception as error:  # each library has its own exceptions; all mean that it does not know the encoding
