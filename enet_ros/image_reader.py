@@ -103,7 +103,7 @@ def _installed_converter(planar: bool) -> Converter:
     try:
         return RosbagsConverter()
     except ImportError as error:
-        raise ImageMessageError('encodings other than rgb8 and bgr8 need rosbags-image: pip install rosbags-image') from error
+        raise ImageMessageError('this encoding needs rosbags-image: pip install rosbags-image') from error
 
 
 class ImageReader:
