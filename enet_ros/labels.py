@@ -115,6 +115,20 @@ CITYSCAPES = _label_set({
     'bicycle': (119, 11, 32),
 })
 
+# What the official scripts of Cityscapes call each of these classes in label images: its label id, in train-id order.
+CITYSCAPES_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+
+# The categories that they score beside the classes.
+CITYSCAPES_CATEGORIES = {
+    'flat': ('road', 'sidewalk'),
+    'nature': ('vegetation', 'terrain'),
+    'object': ('pole', 'traffic light', 'traffic sign'),
+    'sky': ('sky',),
+    'construction': ('building', 'wall', 'fence'),
+    'human': ('person', 'rider'),
+    'vehicle': ('car', 'truck', 'bus', 'train', 'motorcycle', 'bicycle'),
+}
+
 # The 37 classes of SUN RGB-D (Song et al. 2015), whose toolbox publishes no colours: these are the ones that papers since
 # RedNet (Jiang et al. 2018) show their results in.
 SUNRGBD = _label_set({

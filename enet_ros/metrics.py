@@ -6,6 +6,8 @@ pixels that were predicted void. Pixels that are void in the ground truth are no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,6 +60,12 @@ def global_accuracy(confusion: NDArray[np.int64]) -> float | None:
     """Return the share of all pixels that were found, 0 to 1; None when nothing was counted."""
     total = confusion.sum()
     return float(np.trace(confusion) / total) if total else None
+
+
+def merge_classes(confusion: NDArray[np.int64], groups: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Return the confusion matrix (groups x (groups + 1)) of `groups` of class ids, each of which counts as one class."""
+    columns = (*groups, (len(confusion),))  # void stays void
+    return np.array([[confusion[np.ix_(row, column)].sum() for column in columns] for row in groups])
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

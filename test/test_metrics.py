@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from enet_ros.labels import VOID
-from enet_ros.metrics import class_accuracy, class_average, class_iou, confusion_matrix, global_accuracy, mean_iou
+from enet_ros.metrics import (
+    class_accuracy,
+    class_average,
+    class_iou,
+    confusion_matrix,
+    global_accuracy,
+    mean_iou,
+    merge_classes,
+)
 
 
 def test_metrics_of_a_case_counted_by_hand() -> None:
@@ -34,6 +42,13 @@ def test_a_class_that_is_only_predicted_has_an_iou_of_zero() -> None:
 def test_nothing_but_void_gives_no_figure() -> None:
     confusion = confusion_matrix(np.full((2, 2), VOID, np.uint8), np.zeros((2, 2), np.uint8), 2)
     assert mean_iou(confusion) is class_average(confusion) is global_accuracy(confusion) is None
+
+
+def test_within_a_group_every_class_is_right_and_void_stays_missed() -> None:
+    confusion = np.array([[5, 1, 2, 3], [4, 6, 0, 0], [7, 8, 9, 10]])
+    merged = merge_classes(confusion, [[0, 2], [1]])
+    assert merged.tolist() == [[5 + 2 + 7 + 9, 1 + 8, 3 + 10], [4 + 0, 6, 0]]
+    assert merged.dtype == np.int64 and merge_classes(confusion, [[0], [1], [2]]).tolist() == confusion.tolist()
 
 
 def test_ids_beyond_the_classes_and_other_shapes_are_refused() -> None:

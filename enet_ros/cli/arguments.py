@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from enet_ros.engines.engine import BACKENDS, PRECISIONS
-from enet_ros.files import replacing
 from enet_ros.network.architecture import SIZE_MULTIPLE
 from enet_ros.segmenter import Segmenter, SegmenterConfig
 from enet_ros.share import default_model
@@ -39,12 +37,6 @@ def make_segmenter(arguments: argparse.Namespace, classes: tuple[str, ...] = ())
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
     """Add --json."""
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the results for machines, too')
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write `value` as JSON, whole or not at all; raises EnetError when the file cannot be written."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
-from enet_ros.cli.arguments import add_json_argument, add_segmenter_arguments, make_segmenter, write_json
+from enet_ros.charts import require_matplotlib
+from enet_ros.cli.arguments import add_json_argument, add_segmenter_arguments, make_segmenter
 from enet_ros.datasets.prepared import read_dataset
 from enet_ros.evaluation.evaluate import check_labels, evaluate
+from enet_ros.evaluation.export import check_exportable, write_label_ids
+from enet_ros.evaluation.report import results, write_report
+from enet_ros.files import check_writable, write_json
 
 if TYPE_CHECKING:
     from enet_ros.cli.arguments import Commands
@@ -22,26 +28,45 @@ def add_command(commands: Commands) -> None:
     )
     parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='prepared dataset of "enet convert"')
     parser.add_argument('--split', default='val', metavar='NAME', help='train, val or test (default: val)')
+    parser.add_argument('--report', type=Path, metavar='DIR',
+                        help='write report.json, table.md and confusion.png into this folder; needs matplotlib')
+    parser.add_argument('--export', type=Path, metavar='DIR',
+                        help='write the predictions into this folder as the official scripts of Cityscapes read them')
     add_segmenter_arguments(parser)
     add_json_argument(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate and print the table."""
+    """Evaluate, print the table and write what was asked for."""
+    report, export = arguments.report, arguments.export
     dataset = read_dataset(arguments.data)
     samples = dataset.samples(arguments.split)
+    if report:
+        require_matplotlib()
+    if export:
+        check_exportable(dataset)
     segmenter = make_segmenter(arguments)
     check_labels(segmenter, dataset)
-    evaluation = evaluate(segmenter, samples)
+    # before the evaluation, which takes long
+    for path in (arguments.json, report and report / 'report.json', export and export / f'{samples[0].stem}.png'):
+        if path:
+            check_writable(path)
+    evaluation = evaluate(segmenter, samples, partial(write_label_ids, export) if export else None)
     engine = segmenter.engine
-    print(f'{segmenter.model.path.name} on {arguments.split} of {dataset.name}: {evaluation.images} images at '
-          f'{engine.size[0]}x{engine.size[1]}, {engine.backend} {engine.precision}\n{evaluation.table()}')
+    heading = (f'{segmenter.model.path.name} on {arguments.split} of {dataset.name}: {evaluation.images} images at '
+               f'{engine.size[0]}x{engine.size[1]}, {engine.backend} {engine.precision}')
+    print(f'{heading}\n{evaluation.table()}')
+    details = {
+        'model': str(segmenter.model.path), 'sha256': segmenter.model.sha256, 'data': str(arguments.data),
+        'split': arguments.split, 'backend': engine.backend, 'precision': engine.precision,
+        'width': engine.size[0], 'height': engine.size[1],
+    }
     if arguments.json:
-        write_json(arguments.json, {
-            'model': str(segmenter.model.path), 'sha256': segmenter.model.sha256, 'data': str(arguments.data),
-            'split': arguments.split, 'backend': engine.backend, 'precision': engine.precision,
-            'width': engine.size[0], 'height': engine.size[1],
-            **evaluation.summary(), 'confusion': evaluation.confusion.tolist(),
-        })
+        write_json(arguments.json, results(evaluation, details))
+    if report:
+        write_report(report, heading, evaluation, details)
+    if export:
+        print('official IoU and iIoU of val, see docs/evaluation.md: CITYSCAPES_DATASET=/path/to/cityscapes '
+              f'CITYSCAPES_RESULTS={quote(str(export.resolve()))} csEvalPixelLevelSemanticLabeling')
     return 0

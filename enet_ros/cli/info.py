@@ -7,8 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from enet_ros.cli.arguments import add_json_argument, write_json
+from enet_ros.charts import draw_slopes
+from enet_ros.cli.arguments import add_json_argument
+from enet_ros.files import write_json
 from enet_ros.network.model_file import read_model
+from enet_ros.network.slopes import prelu_slopes
 
 if TYPE_CHECKING:
     from enet_ros.cli.arguments import Commands
@@ -21,6 +24,8 @@ def add_command(commands: Commands) -> None:
     """Add the subcommand."""
     parser = commands.add_parser('info', help='show what a model file holds', description='Show what a model file holds.')
     parser.add_argument('model', type=Path, metavar='MODEL', help='model file (.safetensors)')
+    parser.add_argument('--prelu-plot', type=Path, metavar='FILE',
+                        help='draw the slopes that its PReLUs learned against depth (.png, .svg, .pdf); needs matplotlib')
     add_json_argument(parser)
     parser.set_defaults(run=run)
 
@@ -42,8 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
         measured = {name: metrics.get(key) for key, name in FIGURES.items()}
         figures = (f'{name} {100 * value:.1f}' for name, value in measured.items() if isinstance(value, float))
         print(f'{split:<12} {", ".join(figures) or "no figures"}')
+    slopes = prelu_slopes(model.weights)
     if arguments.json:
         write_json(arguments.json, {
             'model': str(model.path), 'sha256': model.sha256, 'parameters': count, **asdict(info),
+            'slopes': [asdict(layer) for layer in slopes],
         })
+    if arguments.prelu_plot:
+        draw_slopes(arguments.prelu_plot, slopes)
     return 0

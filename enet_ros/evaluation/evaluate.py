@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from enet_ros.datasets.prepared import Dataset, DatasetError, Sample
-from enet_ros.labels import LabelSet
+from enet_ros.labels import CITYSCAPES, CITYSCAPES_CATEGORIES, LabelSet
 from enet_ros.metrics import (
     class_accuracy,
     class_average,
@@ -19,6 +19,7 @@ from enet_ros.metrics import (
     confusion_matrix,
     global_accuracy,
     mean_iou,
+    merge_classes,
 )
 from enet_ros.segmenter import Segmenter
 
@@ -33,38 +34,64 @@ class Evaluation:
     """As `metrics.confusion_matrix` gives it."""
 
     def summary(self) -> dict[str, Any]:
-        """Return the paper's metrics as fractions, 0 to 1, None where nothing was there to count; ready for JSON."""
-        values = zip(self.labels.names, class_iou(self.confusion).tolist(), class_accuracy(self.confusion).tolist())
-        return {
+        """Return the paper's metrics as fractions, 0 to 1, None where nothing was there to count; ready for JSON.
+
+        For the classes of Cityscapes that includes the IoU of its categories.
+        """
+        ious, accuracies = _fractions(class_iou(self.confusion)), _fractions(class_accuracy(self.confusion))
+        summary: dict[str, Any] = {
             'images': self.images,
             'mean_iou': mean_iou(self.confusion),
             'class_average': class_average(self.confusion),
             'global_accuracy': global_accuracy(self.confusion),
             'classes': {
-                name: {'iou': None if iou != iou else iou, 'accuracy': None if accuracy != accuracy else accuracy}
-                for name, iou, accuracy in values
+                name: {'iou': iou, 'accuracy': accuracy}
+                for name, iou, accuracy in zip(self.labels.names, ious, accuracies)
             },
         }
+        if self.labels.names == CITYSCAPES.names:
+            groups = [[self.labels.names.index(name) for name in names] for names in CITYSCAPES_CATEGORIES.values()]
+            merged = merge_classes(self.confusion, groups)
+            summary['mean_category_iou'] = mean_iou(merged)
+            summary['categories'] = dict(zip(CITYSCAPES_CATEGORIES, _fractions(class_iou(merged))))
+        return summary
 
     def table(self) -> str:
         """Return the metrics as lines for a terminal, in percent."""
+        rows = self._rows()
+        width = max(len(name) for name, _, _ in rows)
+        return '\n'.join(f'{name:<{width}} {iou:>6}  {accuracy:>8}'.rstrip() for name, iou, accuracy in rows)
+
+    def markdown(self) -> str:
+        """Return the metrics as a table in Markdown, in percent."""
+        heading, *rows = (' | '.join(cell.replace('|', r'\|') for cell in row) for row in self._rows())
+        return '\n'.join(f'| {row} |' for row in (heading, '--- | ---: | ---:', *rows))
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        """Return a heading, then name, IoU and accuracy in percent: '-' = nothing to count, '' = no such metric."""
         summary = self.summary()
-        width = max(len(name) for name in (*self.labels.names, 'class average'))
-
-        def percent(value: float | None) -> str:
-            return f'{100 * value:6.1f}' if value is not None else '     -'
-
-        lines = [f'{"class":<{width}}    IoU  accuracy']
-        lines += [
-            f'{name:<{width}} {percent(values["iou"])}    {percent(values["accuracy"])}'
+        rows = [('class', 'IoU', 'accuracy')]
+        rows += [
+            (name, _percent(values['iou']), _percent(values['accuracy']))
             for name, values in summary['classes'].items()
         ]
-        lines += [
-            f'{"mean IoU":<{width}} {percent(summary["mean_iou"])}',
-            f'{"class average":<{width}}           {percent(summary["class_average"])}',
-            f'{"global":<{width}}           {percent(summary["global_accuracy"])}',
+        rows += [
+            ('mean IoU', _percent(summary['mean_iou']), ''),
+            ('class average', '', _percent(summary['class_average'])),
+            ('global', '', _percent(summary['global_accuracy'])),
         ]
-        return '\n'.join(lines)
+        if 'categories' in summary:
+            rows += [(f'category {name}', _percent(iou), '') for name, iou in summary['categories'].items()]
+            rows.append(('mean category IoU', _percent(summary['mean_category_iou']), ''))
+        return rows
+
+
+def _fractions(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if value != value else value for value in values.tolist()]
+
+
+def _percent(value: float | None) -> str:
+    return f'{100 * value:.1f}' if value is not None else '-'
 
 
 def check_labels(segmenter: Segmenter, dataset: Dataset) -> None:
@@ -82,8 +109,12 @@ def check_labels(segmenter: Segmenter, dataset: Dataset) -> None:
         )
 
 
-def evaluate(segmenter: Segmenter, samples: Sequence[Sample]) -> Evaluation:
+def evaluate(
+    segmenter: Segmenter, samples: Sequence[Sample], keep: Callable[[str, NDArray[np.uint8]], None] | None = None
+) -> Evaluation:
     """Segment every sample and count its pixels against its labels.
+
+    `keep` is called with the name and the predicted labels (H x W class ids, uint8) of each.
 
     Raises:
         EnetError: a file cannot be read, or its labels hold an id that is no class.
@@ -93,8 +124,11 @@ def evaluate(segmenter: Segmenter, samples: Sequence[Sample]) -> Evaluation:
     confusion = np.zeros((classes, classes + 1), np.int64)
     for sample in tqdm(samples, desc='evaluating', unit='image'):
         image, truth = sample.read()
+        predicted = segmenter.segment(image, 'bgr')
         try:
-            confusion += confusion_matrix(truth, segmenter.segment(image, 'bgr'), classes)
+            confusion += confusion_matrix(truth, predicted, classes)
         except ValueError as error:
             raise DatasetError(f'{sample.labels_path}: {error}') from error
+        if keep:
+            keep(sample.stem, predicted)
     return Evaluation(segmenter.labels, len(samples), confusion)

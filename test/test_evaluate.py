@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import numpy as np
+
+from enet_ros.evaluation.evaluate import Evaluation
+from enet_ros.labels import CAMVID, CITYSCAPES, LabelSet
+
+
+def test_tables_show_what_was_counted_and_a_dash_where_nothing_was() -> None:
+    labels = LabelSet(('sky', 'kerb|edge', 'car'), ((0, 0, 0),) * 3)
+    evaluation = Evaluation(labels, 1, np.array([[6, 2, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0]]))
+    assert evaluation.table().splitlines() == [
+        'class            IoU  accuracy',
+        'sky             75.0      75.0',
+        'kerb|edge       25.0      50.0',
+        'car                -         -',
+        'mean IoU        50.0',
+        'class average             62.5',
+        'global                    70.0',
+    ]
+    assert evaluation.markdown().splitlines()[:4] == [
+        '| class | IoU | accuracy |',
+        '| --- | ---: | ---: |',
+        '| sky | 75.0 | 75.0 |',
+        r'| kerb\|edge | 25.0 | 50.0 |',
+    ]
+
+
+def test_cityscapes_has_categories_too() -> None:
+    confusion = np.zeros((19, 20), np.int64)
+    road, sidewalk, sky = (CITYSCAPES.names.index(name) for name in ('road', 'sidewalk', 'sky'))
+    confusion[road, [road, sidewalk, sky]] = 2, 1, 1
+    evaluation = Evaluation(CITYSCAPES, 1, confusion)
+    # road for sidewalk is right for the category: flat 3 of 4, sky 0 of 1
+    assert evaluation.summary()['categories']['flat'] == 0.75 and evaluation.summary()['mean_category_iou'] == 0.375
+    lines = [line.split() for line in evaluation.table().splitlines()]
+    assert ['category', 'flat', '75.0'] in lines and ['category', 'human', '-'] in lines
+    assert lines[-1] == ['mean', 'category', 'IoU', '37.5']
+    assert 'categories' not in Evaluation(CAMVID, 1, np.zeros((11, 12), np.int64)).summary()
