@@ -27,8 +27,9 @@ import rclpy
 from numpy.typing import NDArray
 from rclpy.signals import SignalHandlerOptions
 
-from enet_ros.datasets.camvid import convert_camvid
+from enet_ros.datasets.camvid import find_camvid
 from enet_ros.datasets.prepared import read_dataset, read_labels
+from enet_ros.datasets.writing import write_dataset
 from enet_ros.errors import EnetError
 from enet_ros.evaluation.evaluate import Evaluation
 from enet_ros.files import replacing, write_image
@@ -87,7 +88,7 @@ def _with_truth(path: Path, work: Path) -> Input:
         # one folder for each source: another one's conversion must not be played instead
         converted = work / f'camvid-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}'
         if not (converted / 'dataset.yaml').is_file():
-            convert_camvid(path, converted)
+            write_dataset(converted, find_camvid(path))
         path = converted
     if (path / 'dataset.yaml').is_file():
         dataset = read_dataset(path)

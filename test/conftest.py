@@ -19,7 +19,8 @@ import pytest
 import torch
 from torch import nn
 
-from enet_ros.datasets.prepared import Dataset, Pair, read_labels, write_dataset
+from enet_ros.datasets.prepared import Dataset, read_labels
+from enet_ros.datasets.writing import Pair, SourceDataset, write_dataset
 from enet_ros.files import write_image
 from enet_ros.labels import CAMVID
 from enet_ros.network.architecture import Architecture
@@ -93,12 +94,14 @@ def drawn_dataset(tmp_path: Path) -> Callable[..., Dataset]:
             pairs = []
             for number in range(count):
                 image, labels = draw_scene(number * 9, width, height)
-                pair = Pair(tmp_path / 'drawn' / f'{split}{number}.png', tmp_path / 'drawn' / f'{split}{number}_labels.png')
+                name = f'{split}{number}'
+                pair = Pair.of(tmp_path / 'drawn' / f'{name}.png', tmp_path / 'drawn' / f'{name}_labels.png')
                 write_image(pair.image_path, image)
                 write_image(pair.labels_path, labels)
                 pairs.append(pair)
             splits[split] = pairs
-        return write_dataset(tmp_path / 'dataset', 'drawn', CAMVID, splits, read_labels, 'drawn', 'free')
+        drawn = SourceDataset('drawn', CAMVID, splits, lambda pair: read_labels(pair.labels_path), 'drawn', 'free')
+        return write_dataset(tmp_path / 'dataset', drawn)
 
     return make
 

@@ -1,4 +1,4 @@
-"""CamVid (Brostow et al. 2008) in the 480x360 form of the SegNet tutorial: index PNGs of 11 classes, 11 = unlabelled."""
+"""CamVid (Brostow et al. 2008): the 480x360 form of the SegNet tutorial, and the 701 published frames at 960x720."""
 
 from __future__ import annotations
 
@@ -7,53 +7,110 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from enet_ros.datasets.prepared import (
-    SPLITS,
-    Dataset,
-    DatasetError,
-    Pair,
-    check_ids,
-    image_files,
-    read_labels,
-    write_dataset,
+from enet_ros.datasets.coding import Coding
+from enet_ros.datasets.prepared import SPLITS, DatasetError, some_images
+from enet_ros.datasets.writing import Pair, SourceDataset
+from enet_ros.labels import CAMVID, VOID, Color
+
+# The 32 classes in the colours of CamVid's label_colors.txt, grouped into the 11 of SegNet (Badrinarayanan et al. 2015) as
+# MATLAB's SegNet example, which says that it follows SegNet, and as the 11-class sets made from it. Void stays void.
+_GROUPS: dict[str, tuple[Color, ...]] = {
+    'Sky': ((128, 128, 128),),
+    # Bridge, Building, Wall, Tunnel, Archway
+    'Building': ((0, 128, 64), (128, 0, 0), (64, 192, 0), (64, 0, 64), (192, 0, 128)),
+    # Column_Pole, TrafficCone
+    'Pole': ((192, 192, 128), (0, 0, 64)),
+    # Road, LaneMkgsDriv, LaneMkgsNonDriv
+    'Road': ((128, 64, 128), (128, 0, 192), (192, 0, 64)),
+    # Sidewalk, ParkingBlock, RoadShoulder
+    'Pavement': ((0, 0, 192), (64, 192, 128), (128, 128, 192)),
+    # Tree, VegetationMisc
+    'Tree': ((128, 128, 0), (192, 192, 0)),
+    # SignSymbol, Misc_Text, TrafficLight
+    'SignSymbol': ((192, 128, 128), (128, 128, 64), (0, 64, 64)),
+    'Fence': ((64, 64, 128),),
+    # Car, SUVPickupTruck, Truck_Bus, Train, OtherMoving
+    'Car': ((64, 0, 128), (64, 128, 192), (192, 128, 192), (192, 64, 128), (128, 64, 64)),
+    # Pedestrian, Child, CartLuggagePram, Animal
+    'Pedestrian': ((64, 64, 0), (192, 128, 64), (64, 0, 192), (64, 128, 64)),
+    # Bicyclist, MotorcycleScooter
+    'Bicyclist': ((0, 128, 192), (192, 0, 192)),
+}
+_COLORS = Coding(
+    colors={(0, 0, 0): VOID, **{color: CAMVID.names.index(name) for name, group in _GROUPS.items() for color in group}}
 )
-from enet_ros.labels import CAMVID, VOID
+_IDS = Coding(ids={**{index: index for index in range(len(CAMVID))}, len(CAMVID): VOID})
+# As published it has 175 pixels in colours of no class: a slip, known to those who use CamVid, who take them as void.
+_FAULTY = 'Seq05VD_f02610_L.png'
 
-UNLABELLED = len(CAMVID)
+# Pairs of folders that hold the 701 frames and their labels: as published, and as Kaggle hands them out.
+_FRAME_FOLDERS = (
+    ('701_StillsRaw_full', 'LabeledApproved_full'),
+    ('train', 'train_labels'), ('val', 'val_labels'), ('test', 'test_labels'),
+)
 
 
-def convert_camvid(source: Path, destination: Path) -> Dataset:
-    """Convert `source` (train/, trainannot/ and so on) to a prepared dataset in `destination`.
+def find_camvid(root: Path) -> SourceDataset:
+    """Find the form of CamVid that `root` holds; the 701 frames are split as SegNet's, whatever folder they are in.
 
     Raises:
-        EnetError: no split is there, an image lacks its labels, or a file is damaged or holds an unknown id.
+        DatasetError: neither form is there, or a split is empty.
 
     """
-    splits = {split: _pairs(source, split) for split in SPLITS if (source / split).is_dir()}
-    if not splits:
+    if any((root / split).is_dir() and (root / f'{split}annot').is_dir() for split in SPLITS):
+        splits, to_ids, form = _find_tutorial(root), _read_ids, '480x360 form of the SegNet tutorial'
+    elif any((root / labels).is_dir() for _, labels in _FRAME_FOLDERS):
+        splits, to_ids, form = _find_frames(root), _read_colors, "701 frames at 960x720, SegNet's 11 classes and split"
+    else:
         raise DatasetError(
-            f'no train/, val/ or test/ folder in {source}: give the folder of the 480x360 CamVid that also holds trainannot/'
+            f'no CamVid in {root}: give the folder that holds train/ and trainannot/ (480x360), or 701_StillsRaw_full/ and '
+            'LabeledApproved_full/, or train/ and train_labels/ (960x720)'
         )
-    return write_dataset(
-        destination, 'camvid', CAMVID, splits, _read_ids,
-        source='CamVid (Brostow et al. 2008), 480x360 form of the SegNet tutorial',
-        license_note='CamVid is for research use, non-commercial',
+    return SourceDataset(
+        'camvid', CAMVID, splits, to_ids,
+        source=f'CamVid (Brostow et al. 2008), {form}',
+        license='CamVid is for research use, non-commercial',
     )
 
 
-def _pairs(source: Path, split: str) -> list[Pair]:
-    images = image_files(source / split)
-    if not images:
-        raise DatasetError(f'no images in {source / split}: fetch the dataset again')
-    pairs = [Pair(path, source / f'{split}annot' / f'{path.stem}.png') for path in images]
+def _find_tutorial(root: Path) -> dict[str, list[Pair]]:
+    return {split: _pairs(root / split, root / f'{split}annot', '') for split in SPLITS if (root / split).is_dir()}
+
+
+def _find_frames(root: Path) -> dict[str, list[Pair]]:
+    pairs = [
+        pair for images, labels in _FRAME_FOLDERS if (root / labels).is_dir()
+        for pair in _pairs(root / images, root / labels, '_L')
+    ]
+    splits: dict[str, list[Pair]] = {split: [] for split in SPLITS}
     for pair in pairs:
-        if not pair.labels_path.is_file():
-            raise DatasetError(f'{pair.image_path} has no labels {pair.labels_path}: fetch the dataset again')
-    return pairs
+        splits[_segnet_split(pair)].append(pair)
+    return {split: chosen for split, chosen in splits.items() if chosen}
 
 
-def _read_ids(path: Path) -> NDArray[np.uint8]:
-    ids = read_labels(path)
-    check_ids(path, ids, range(UNLABELLED + 1))
-    ids[ids == UNLABELLED] = VOID
-    return ids
+def _segnet_split(pair: Pair) -> str:
+    """Return the split of the SegNet tutorial (367 train, 101 val, 233 test), which follows from drive and frame number.
+
+    Raises:
+        DatasetError: a name that is none of CamVid's.
+
+    """
+    drive, _, frame = pair.name.partition('_')
+    number = int(frame.removeprefix('f')) if frame.removeprefix('f').isdigit() else None
+    if number is None or drive not in ('0001TP', '0006R0', '0016E5', 'Seq05VD'):
+        raise DatasetError(f'{pair.image_path} is named like no frame of CamVid, such as 0016E5_07959: take it out')
+    if drive == 'Seq05VD' or (drive == '0001TP' and number > 8520):
+        return 'test'
+    return 'val' if drive == '0016E5' and 7959 <= number <= 8159 else 'train'
+
+
+def _pairs(images: Path, labels: Path, suffix: str) -> list[Pair]:
+    return [Pair.of(path, labels / f'{path.stem}{suffix}.png') for path in some_images(images)]
+
+
+def _read_ids(pair: Pair) -> NDArray[np.uint8]:
+    return _IDS.read(pair.labels_path)
+
+
+def _read_colors(pair: Pair) -> NDArray[np.uint8]:
+    return _COLORS.read(pair.labels_path, VOID if pair.labels_path.name == _FAULTY else None)

@@ -8,20 +8,17 @@ val/..., test/...       likewise
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from enet_ros.errors import EnetError
-from enet_ros.files import replacing, write_image
-from enet_ros.labels import VOID, LabelSet
+from enet_ros.labels import LabelSet
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
 SPLITS = ('train', 'val', 'test')
@@ -45,17 +42,27 @@ def image_files(folder: Path) -> list[Path]:
     return [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.')]
 
 
+def some_images(folder: Path) -> list[Path]:
+    """Return the images in `folder` by name, of which there must be one.
+
+    Raises:
+        DatasetError: the folder cannot be read or holds no image.
+
+    """
+    images = image_files(folder)
+    if not images:
+        raise DatasetError(f'no PNG or JPEG images in {folder}: add them, or give the right folder')
+    return images
+
+
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Read an image file as H x W x 3, uint8, BGR (OpenCV's order).
 
     Raises:
-        EnetError: the file is missing or no image.
+        DatasetError: the file is missing or no image.
 
     """
-    image = _imread(path, cv2.IMREAD_COLOR)
-    if image is None:
-        raise EnetError(f'{path} is missing, damaged or no image: replace it')
-    return image
+    return read_pixels(path, cv2.IMREAD_COLOR)
 
 
 def read_labels(path: Path) -> NDArray[np.uint8]:
@@ -65,19 +72,26 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
         DatasetError: the file is missing, no image, or not one 8-bit channel.
 
     """
-    labels = _imread(path, cv2.IMREAD_UNCHANGED)
-    if labels is None:
-        raise DatasetError(f'{path} is missing, damaged or no image: replace it')
+    labels = read_pixels(path, cv2.IMREAD_UNCHANGED)
     if labels.ndim != 2 or labels.dtype != np.uint8:
         raise DatasetError(f'{path} has shape {labels.shape} and type {labels.dtype}: labels are one 8-bit channel of ids')
     return labels
 
 
-def _imread(path: Path, flags: int) -> NDArray[np.uint8] | None:
+def read_pixels(path: Path, flags: int) -> NDArray[np.uint8]:
+    """Read an image file as OpenCV's `flags` say.
+
+    Raises:
+        DatasetError: the file is missing or no image.
+
+    """
     try:
-        return cv2.imread(str(path), flags) if path.is_file() else None
+        pixels = cv2.imread(str(path), flags) if path.is_file() else None
     except (cv2.error, OSError):  # larger than OpenCV reads; a name that is too long
-        return None
+        pixels = None
+    if pixels is None:
+        raise DatasetError(f'{path} is missing, damaged or no image: replace it')
+    return pixels
 
 
 @dataclass(frozen=True)
@@ -167,74 +181,6 @@ def read_dataset(root: Path) -> Dataset:
     except (TypeError, AttributeError, EnetError) as error:
         raise DatasetError(f'{path} is wrong: {error}; mend it or convert the dataset again') from error
     return dataset
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An image and the label file that a converter found for it, in the dataset's own coding."""
-
-    image_path: Path
-    labels_path: Path
-
-
-def write_dataset(
-    root: Path,
-    name: str,
-    labels: LabelSet,
-    splits: Mapping[str, Sequence[Pair]],
-    to_ids: Callable[[Path], NDArray[np.uint8]],
-    source: str,
-    license_note: str,
-) -> Dataset:
-    """Write a prepared dataset; dataset.yaml comes last, so that an interrupted run leaves no dataset that looks whole.
-
-    `to_ids` reads one label file of the source as class ids (H x W, uint8, 255 = void).
-
-    Raises:
-        EnetError: a file cannot be read or written, sizes differ, `to_ids` yields an id that is no class, or `root` holds
-            images of something else.
-
-    """
-    for split, pairs in splits.items():
-        expected = {pair.image_path.name for pair in pairs}
-        folder = root / split / 'images'
-        if folder.is_dir() and (foreign := [path for path in image_files(folder) if path.name not in expected]):
-            raise DatasetError(f'{root} holds other images, such as {foreign[0]}: choose another folder or empty it')
-    (root / 'dataset.yaml').unlink(missing_ok=True)
-    pixels: dict[str, list[int]] = {}
-    moments = np.zeros((2, 3))
-    for split, pairs in splits.items():
-        counts = np.zeros(256, np.int64)
-        for pair in tqdm(pairs, desc=f'{name} {split}', unit='image'):
-            image, ids = read_image(pair.image_path), to_ids(pair.labels_path)
-            if image.shape[:2] != ids.shape:
-                raise DatasetError(
-                    f'{pair.image_path} is {image.shape[1]}x{image.shape[0]} but its labels {pair.labels_path} are '
-                    f'{ids.shape[1]}x{ids.shape[0]}: they must be of one size'
-                )
-            check_ids(pair.labels_path, ids, {*range(len(labels)), VOID})
-            counts += np.bincount(ids.reshape(-1), minlength=256)
-            if split == 'train':
-                rgb = image.reshape(-1, 3)[:, ::-1] / 255.0
-                moments += (rgb.mean(0), (rgb**2).mean(0))
-            with replacing(root / split / 'images' / pair.image_path.name) as temporary:
-                temporary.write_bytes(pair.image_path.read_bytes())
-            write_image(root / split / 'labels' / f'{pair.image_path.stem}.png', ids)
-        pixels[split] = [int(count) for count in counts[: len(labels)]]
-    mean, squares = moments / max(1, len(splits.get('train', ())))
-    fields: dict[str, Any] = {
-        'name': name,
-        'source': source,
-        'license': license_note,
-        'names': list(labels.names),
-        'colors': [list(color) for color in labels.colors],
-        'pixels': pixels,
-        'mean': [round(float(value), 4) for value in mean],
-        'std': [round(float(value), 4) for value in np.sqrt(squares - mean**2)],
-    }
-    with replacing(root / 'dataset.yaml') as temporary:
-        temporary.write_text(yaml.safe_dump(fields, sort_keys=False, default_flow_style=None), encoding='utf-8')
-    return read_dataset(root)
 
 
 def check_ids(path: Path, ids: NDArray[np.uint8], allowed: Iterable[int]) -> None:

@@ -1,0 +1,74 @@
+"""How a dataset codes classes in its label images: as numbers in one channel, or as colours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from enet_ros.datasets.integrity import check_whole
+from enet_ros.datasets.prepared import DatasetError, read_pixels
+from enet_ros.labels import Color
+
+_NONE = 256  # what no number or colour of the coding maps to; a class id or void fits into 8 bits
+
+
+@dataclass(frozen=True)
+class Coding:
+    """The class id (255 = void) that each number and each RGB colour of a dataset's label images stands for."""
+
+    ids: Mapping[int, int] = field(default_factory=dict)
+    colors: Mapping[Color, int] = field(default_factory=dict)
+
+    def read(self, path: Path, unknown: int | None = None) -> NDArray[np.uint8]:
+        """Read a label image as class ids (H x W, uint8, 255 = void); values that the coding lacks become `unknown`.
+
+        Raises:
+            DatasetError: the file is no 8-bit image, breaks off, or `unknown` is None and it holds a value that the coding
+                lacks.
+
+        """
+        check_whole(path)
+        pixels = read_pixels(path, cv2.IMREAD_UNCHANGED)
+        if pixels.dtype != np.uint8:
+            raise DatasetError(f'{path} has type {pixels.dtype}: labels are 8-bit images')
+        coded = self._decode(path, pixels)
+        missed = coded == _NONE
+        if missed.any():
+            if unknown is None:
+                value = pixels[missed].min() if pixels.ndim == 2 else tuple(pixels[missed][0, 2::-1].tolist())
+                kind = 'label id' if pixels.ndim == 2 else 'colour'
+                raise DatasetError(
+                    f'{path} holds {kind} {value}, which is no class: correct the file or add the value to the classes'
+                )
+            coded[missed] = unknown
+        return coded.astype(np.uint8)
+
+    def _decode(self, path: Path, pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
+        """Look up numbers (H x W, uint8) or colours (H x W x 3 or 4, uint8, BGR)."""
+        if pixels.ndim == 2:
+            if not self.ids:
+                raise DatasetError(f'{path} has one channel: its classes must be coded as colours')
+            return self._id_table[pixels]
+        if not self.colors:
+            raise DatasetError(f'{path} has shape {pixels.shape}: its classes must be coded as numbers in one channel')
+        wide = pixels.astype(np.uint32)
+        return self._color_table[wide[..., 2] << 16 | wide[..., 1] << 8 | wide[..., 0]]
+
+    @cached_property
+    def _id_table(self) -> NDArray[np.uint16]:
+        table = np.full(256, _NONE, np.uint16)
+        table[list(self.ids)] = list(self.ids.values())
+        return table
+
+    @cached_property
+    def _color_table(self) -> NDArray[np.uint16]:
+        table = np.full(1 << 24, _NONE, np.uint16)  # 32 MiB, and by far the quickest way from colours to ids
+        for (red, green, blue), index in self.colors.items():
+            table[red << 16 | green << 8 | blue] = index
+        return table

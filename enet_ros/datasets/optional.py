@@ -1,0 +1,22 @@
+"""Packages that only some datasets need."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from enet_ros.datasets.prepared import DatasetError
+
+
+def import_optional(module: str, purpose: str) -> ModuleType:
+    """Import a module for `purpose`, which stands in the error.
+
+    Raises:
+        DatasetError: its package is not installed.
+
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition('.')[0]
+        raise DatasetError(f'{purpose} need the package {package}: pip install {package}') from error

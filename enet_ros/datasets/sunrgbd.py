@@ -1,0 +1,126 @@
+"""SUN RGB-D (Song et al. 2015), 37 classes: with the PNG labels of sunrgbd-meta-data, or from the toolbox's MATLAB files."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from enet_ros.datasets.coding import Coding
+from enet_ros.datasets.optional import import_optional
+from enet_ros.datasets.prepared import DatasetError, some_images
+from enet_ros.datasets.splitting import Choice, hold_out
+from enet_ros.datasets.writing import Pair, SourceDataset
+from enet_ros.labels import SUNRGBD, VOID
+
+# 0 is void, 1 to 37 the classes in the order of the toolbox's seg37list.
+_CODING = Coding(ids={0: VOID, **{index + 1: index for index in range(len(SUNRGBD))}})
+
+# The meta-data repository (github.com/ankurhanda/sunrgbd-meta-data) numbers all label images through, the test part first,
+# while its archives of images number both parts from 1.
+_LABELS = 'sunrgbd_train_test_labels'
+_IMAGES = {'train': 'SUNRGBD-train_images', 'test': 'SUNRGBD-test_images'}
+_TEST_IMAGES = 5050
+
+_LABELS_MAT = Path('SUNRGBDtoolbox/Metadata/SUNRGBD2Dseg.mat')
+_META_MAT = Path('SUNRGBDtoolbox/Metadata/SUNRGBDMeta.mat')
+_PURPOSE = "labels of SUN RGB-D's toolbox"
+_SPLIT_MAT = Path('SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat')
+
+
+def find_sunrgbd(root: Path, choice: Choice | None = None) -> SourceDataset:
+    """Find the form of SUN RGB-D that `root` holds; `choice` holds some of the published training part out as val.
+
+    Raises:
+        EnetError: neither form is there, or a package for the toolbox's files is missing.
+
+    """
+    indices: dict[str, int] = {}
+    if (root / _LABELS).is_dir():
+        splits, form = _find_png(root), 'PNG labels of sunrgbd-meta-data'
+    elif (root / _LABELS_MAT).is_file():
+        splits, indices = _find_toolbox(root)
+        form = 'labels of SUNRGBDtoolbox'
+    else:
+        raise DatasetError(
+            f'no SUN RGB-D in {root}: give the folder that holds {_LABELS}/, {_IMAGES["train"]}/ and {_IMAGES["test"]}/, or '
+            'SUNRGBD/ and SUNRGBDtoolbox/'
+        )
+
+    def to_ids(pair: Pair) -> NDArray[np.uint8]:
+        return _read_toolbox(pair.labels_path, indices[pair.name]) if indices else _CODING.read(pair.labels_path)
+
+    return SourceDataset(
+        'sunrgbd', SUNRGBD, hold_out(splits, choice), to_ids,
+        source=f'SUN RGB-D (Song et al. 2015), {form}',
+        license='terms of SUN RGB-D and of the datasets that it contains: see rgbd.cs.princeton.edu',
+    )
+
+
+def _find_png(root: Path) -> dict[str, list[Pair]]:
+    splits = {}
+    for split, folder in _IMAGES.items():
+        if not (root / folder).is_dir():
+            continue
+        images = some_images(root / folder)
+        numbers = [_number(path) for path in images]
+        # some number the training images through, too
+        first = _TEST_IMAGES if split == 'train' and min(numbers) <= _TEST_IMAGES else 0
+        splits[split] = [
+            Pair.of(path, root / _LABELS / f'img-{first + number:06d}.png') for path, number in zip(images, numbers)
+        ]
+    return splits
+
+
+def _number(path: Path) -> int:
+    number = path.stem.removeprefix('img-')
+    if not number.isdigit():
+        raise DatasetError(f'{path} is named like no image of SUN RGB-D, such as img-000001.jpg: take it out')
+    return int(number)
+
+
+def _find_toolbox(root: Path) -> tuple[dict[str, list[Pair]], dict[str, int]]:
+    """Return the pairs by split, and at which index the labels of each name are."""
+    import_optional('h5py', _PURPOSE)  # before the long reading of the other files
+    train = {_scene(folder) for folder in _read_mat(root / _SPLIT_MAT, 'alltrain')}
+    splits: dict[str, list[Pair]] = {'train': [], 'test': []}
+    indices = {}
+    for index, meta in enumerate(_read_mat(root / _META_MAT, 'SUNRGBDMeta')):
+        path = PurePosixPath(meta.rgbpath)
+        scene = _scene(str(path.parent.parent))
+        # each folder holds one image, and their names repeat
+        pair = Pair(root.joinpath('SUNRGBD', *scene, 'image', path.name), root / _LABELS_MAT, '_'.join(scene))
+        splits['train' if scene in train else 'test'].append(pair)
+        indices[pair.name] = index
+    return splits, indices
+
+
+def _scene(folder: str) -> tuple[str, ...]:
+    """Return the path below SUNRGBD/, such as kv1, NYUdata, NYU0001, of a folder where the toolbox was made."""
+    parts = PurePosixPath(folder).parts
+    return parts[parts.index('SUNRGBD') + 1 :] if 'SUNRGBD' in parts else parts
+
+
+def _read_mat(path: Path, variable: str) -> list[Any]:
+    scipy_io = import_optional('scipy.io', _PURPOSE)
+    try:
+        values = scipy_io.loadmat(path, squeeze_me=True, struct_as_record=False, variable_names=[variable])[variable]
+        return np.atleast_1d(values).tolist()
+    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+        raise DatasetError(f'cannot read {variable} from {path}: {error}; unpack SUNRGBDtoolbox.zip again') from error
+
+
+def _read_toolbox(path: Path, index: int) -> NDArray[np.uint8]:
+    h5py = import_optional('h5py', _PURPOSE)
+    try:
+        with h5py.File(path) as file:
+            # MATLAB stores columns first
+            labels = file[file['SUNRGBD2Dseg']['seglabel'][index, 0]][()].T
+    except (OSError, KeyError, ValueError, IndexError) as error:
+        raise DatasetError(f'cannot read labels {index} from {path}: {error}; unpack SUNRGBDtoolbox.zip again') from error
+    if labels.min() < 0 or labels.max() > len(SUNRGBD):
+        raise DatasetError(f'labels {index} of {path} hold {labels.min()} to {labels.max()}, not 0 to {len(SUNRGBD)}')
+    ids = labels.astype(np.uint8)
+    return np.where(ids == 0, VOID, ids - 1).astype(np.uint8)

@@ -1,0 +1,255 @@
+"""labelme's and COCO's annotations, as the tools write them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from enet_ros.datasets.coco import find_coco
+from enet_ros.datasets.labelme import find_labelme
+from enet_ros.datasets.prepared import Dataset, DatasetError
+from enet_ros.datasets.splitting import by_prefix
+from enet_ros.datasets.writing import write_dataset
+from enet_ros.files import write_image
+from enet_ros.labels import VOID
+
+CLASSES = """
+name: yard
+source: drawn by a test
+license: free
+classes:
+  - {name: ground, color: [128, 64, 128]}
+  - {name: box, color: [0, 0, 142], from: [box, crate]}
+void: [__ignore__]
+"""
+SQUARE = [[2, 1], [5, 1], [5, 3], [2, 3]]  # corners as pixels: columns 2 to 5 of rows 1 to 3
+
+
+@pytest.fixture
+def classes(tmp_path: Path) -> Path:
+    path = tmp_path / 'classes.yaml'
+    path.write_text(CLASSES)
+    return path
+
+
+def image(path: Path) -> None:
+    write_image(path, np.full((8, 10, 3), 77, np.uint8))
+
+
+def expected(*areas: tuple[slice, slice, int], rest: int = VOID) -> list[list[int]]:
+    ids = np.full((8, 10), rest)
+    for rows, columns, index in areas:
+        ids[rows, columns] = index
+    return ids.tolist()
+
+
+def shape(label: str, points: list[list[float]], kind: str = 'polygon', **more: object) -> dict[str, object]:
+    return {'label': label, 'points': points, 'group_id': None, 'shape_type': kind, 'flags': {}, **more}
+
+
+def annotate(folder: Path, name: str, *shapes: dict[str, object], **more: object) -> Path:
+    """Write an image and the file that labelme saves beside it."""
+    image(folder / f'{name}.jpg')
+    path = folder / f'{name}.json'
+    path.write_text(json.dumps({
+        'version': '5.4.1', 'flags': {}, 'shapes': shapes, 'imagePath': f'{name}.jpg', 'imageData': None,
+        'imageHeight': 8, 'imageWidth': 10, **more,
+    }))
+    return path
+
+
+def labels_of(dataset: Dataset, split: str = 'train') -> list[list[int]]:
+    (sample,) = dataset.samples(split)
+    return sample.read()[1].tolist()
+
+
+def convert_labelme(root: Path, classes: Path) -> Dataset:
+    return write_dataset(root.parent / 'out', find_labelme(root, classes, None))
+
+
+def test_labelme_polygons_are_drawn_in_their_order(classes: Path, tmp_path: Path) -> None:
+    annotate(tmp_path / 'src' / 'train', 'a', shape('ground', [[0, 0], [9, 0], [9, 4], [0, 4]]), shape('crate', SQUARE),
+             shape('__ignore__', [[3, 2], [3, 2], [3, 2]]))
+    assert labels_of(convert_labelme(tmp_path / 'src', classes)) == expected(
+        (slice(0, 5), slice(0, 10), 0), (slice(1, 4), slice(2, 6), 1), (slice(2, 3), slice(3, 4), VOID)
+    )
+
+
+def test_labelme_rectangles_circles_and_masks_are_drawn(classes: Path, tmp_path: Path) -> None:
+    mask = cv2.imencode('.png', np.array([[0, 255], [255, 255], [0, 255]], np.uint8))[1].tobytes()
+    for name, one, area in (
+        ('rectangle', shape('box', [[5, 3], [2, 1]], 'rectangle'), expected((slice(1, 4), slice(2, 6), 1))),
+        ('mask', shape('box', [[8, 6], [9, 8]], 'mask', mask=base64.b64encode(mask).decode()),
+         expected((slice(6, 8), slice(9, 10), 1), (slice(7, 8), slice(8, 10), 1))),
+        ('circle', shape('box', [[4, 4], [4, 5]], 'circle'),
+         expected((slice(3, 6), slice(4, 5), 1), (slice(4, 5), slice(3, 6), 1))),
+    ):
+        annotate(tmp_path / name / 'src' / 'train', name, one)
+        assert labels_of(convert_labelme(tmp_path / name / 'src', classes)) == area, name
+
+
+def test_rest_is_the_class_of_what_nothing_covers(classes: Path, tmp_path: Path) -> None:
+    classes.write_text(CLASSES + 'rest: ground\n')
+    annotate(tmp_path / 'src' / 'train', 'a', shape('box', SQUARE))
+    dataset = convert_labelme(tmp_path / 'src', classes)
+    assert labels_of(dataset) == expected((slice(1, 4), slice(2, 6), 1), rest=0)
+    assert dataset.pixels['train'] == [80 - 12, 12]
+
+
+def test_images_that_are_not_annotated_are_left_out(classes: Path, tmp_path: Path) -> None:
+    for name in ('a1', 'a2', 'b1'):
+        annotate(tmp_path / 'src', name, shape('box', SQUARE))
+    image(tmp_path / 'src' / 'a3.jpg')
+    splits = find_labelme(tmp_path / 'src', classes, by_prefix(['b'])).splits
+    assert {split: [pair.name for pair in pairs] for split, pairs in splits.items()} == {
+        'train': ['a1', 'a2'], 'val': ['b1']
+    }
+
+
+@pytest.mark.parametrize(('change', 'reason'), [
+    ({'shapes': [shape('cat', SQUARE)]}, r'a.json holds class "cat", which is not in the classes file'),
+    ({'shapes': [shape('box', SQUARE[:2], 'line')]}, r'a.json holds a shape of type line, which has no area'),
+    ({'shapes': [shape('box', [[1]])]}, r'a.json is no file of labelme'),
+    ({'shapes': [shape('box', SQUARE, 'mask', mask='eA==')]}, r'a.json is no file of labelme: a mask is no PNG'),
+    ({'shapes': [{'label': 'box'}]}, r"a.json lacks 'points'"),
+    ({'imageHeight': None}, r'a.json is no file of labelme'),
+    ({'imageHeight': 9}, r'a.jpg is 10x8 but its labels .*a.json are 10x9'),
+], ids=['unknown class', 'line', 'no points', 'bad mask', 'key missing', 'no size', 'other size'])
+def test_a_labelme_file_that_cannot_be_used_is_named(
+    change: dict[str, object], reason: str, classes: Path, tmp_path: Path
+) -> None:
+    annotate(tmp_path / 'src' / 'train', 'a', **change)
+    with pytest.raises(DatasetError, match=reason) as caught:
+        convert_labelme(tmp_path / 'src', classes)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_folder_that_labelme_did_not_write_is_refused(classes: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r'no JSON files of labelme in'):
+        find_labelme(tmp_path, classes, None)
+    path = annotate(tmp_path / 'src' / 'train', 'a')
+    (tmp_path / 'src' / 'train' / 'a.jpg').unlink()
+    with pytest.raises(DatasetError, match=r'a.json has no PNG or JPEG image of its name beside it'):
+        find_labelme(tmp_path / 'src', classes, None)
+    image(tmp_path / 'src' / 'train' / 'a.jpg')
+    path.write_text('{')
+    with pytest.raises(DatasetError, match=r'cannot read .*a.json'):
+        convert_labelme(tmp_path / 'src', classes)
+
+
+def flat(points: list[list[float]]) -> list[float]:
+    return [value for point in points for value in point]
+
+
+def coco(names: list[str], segmentations: list[object], category: str = 'box') -> dict[str, Any]:
+    """Return a file with the images `names`, the first of which has `segmentations`."""
+    return {
+        'images': [{'id': 7 + index, 'file_name': name, 'height': 8, 'width': 10} for index, name in enumerate(names)],
+        'categories': [{'id': 1, 'name': 'unused'}, {'id': 5, 'name': category}],
+        'annotations': [
+            {'id': index, 'image_id': 7, 'category_id': 5, 'segmentation': one, 'iscrowd': 0}
+            for index, one in enumerate(segmentations)
+        ],
+    }
+
+
+def write_json(path: Path, fields: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(fields))
+
+
+def convert_coco(root: Path, classes: Path) -> Dataset:
+    return write_dataset(root.parent / 'out', find_coco(root, classes, None))
+
+
+# counts of runs down the columns: of the square above, outside first
+RUNS = [2 * 8 + 1, 3, 5, 3, 5, 3, 5, 3, 4 + 4 * 8]
+
+
+@pytest.mark.parametrize('segmentation', [
+    [flat(SQUARE)], [flat(SQUARE), flat([[3, 2], [4, 2], [4, 2]])], {'size': [8, 10], 'counts': RUNS},
+], ids=['polygon', 'two parts that overlap', 'runs'])
+def test_coco_areas_are_drawn(segmentation: object, classes: Path, tmp_path: Path) -> None:
+    image(tmp_path / 'src' / 'train' / 'a.jpg')
+    write_json(tmp_path / 'src' / 'train' / '_annotations.coco.json', coco(['a.jpg'], [segmentation]))
+    assert labels_of(convert_coco(tmp_path / 'src', classes)) == expected((slice(1, 4), slice(2, 6), 1))
+
+
+def test_compressed_runs_are_those_of_pycocotools(
+    classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = pytest.importorskip('pycocotools.mask')
+    packed = mask.frPyObjects({'size': [8, 10], 'counts': RUNS}, 8, 10)
+    segmentation = {'size': [8, 10], 'counts': packed['counts'].decode()}
+    image(tmp_path / 'src' / 'train' / 'a.jpg')
+    write_json(tmp_path / 'src' / 'train' / '_annotations.coco.json', coco(['a.jpg'], [segmentation]))
+    assert labels_of(convert_coco(tmp_path / 'src', classes)) == expected((slice(1, 4), slice(2, 6), 1))
+    monkeypatch.setitem(sys.modules, 'pycocotools.mask', None)
+    with pytest.raises(DatasetError, match=r'compressed masks need the package pycocotools: pip install pycocotools'):
+        convert_coco(tmp_path / 'src', classes)
+
+
+@pytest.mark.parametrize(('files', 'images'), [
+    ({'train/_annotations.coco.json': 'a.jpg', 'valid/_annotations.coco.json': 'b.jpg'}, ['train/a.jpg', 'valid/b.jpg']),
+    ({'annotations/instances_train2017.json': 'a.jpg', 'annotations/instances_val2017.json': 'b.jpg'},
+     ['train2017/a.jpg', 'val2017/b.jpg']),
+    ({'annotations/instances_Train.json': 'a.jpg', 'annotations/instances_Validation.json': 'b.jpg'},
+     ['images/Train/a.jpg', 'images/Validation/b.jpg']),
+    ({'train.json': 'a.jpg', 'val.json': 'b.jpg'}, ['images/a.jpg', 'images/b.jpg']),
+], ids=['Roboflow', 'COCO', 'CVAT', 'plain'])
+def test_tools_lay_their_files_out_differently(
+    files: dict[str, str], images: list[str], classes: Path, tmp_path: Path
+) -> None:
+    for name in images:
+        image(tmp_path / 'src' / name)
+    for name, file_name in files.items():
+        write_json(tmp_path / 'src' / name, coco([file_name], [[flat(SQUARE)]]))
+    if next(iter(files)).startswith('annotations/'):
+        write_json(tmp_path / 'src' / 'annotations' / 'captions_train2017.json', {})
+    dataset = convert_coco(tmp_path / 'src', classes)
+    assert [sample.stem for split in ('train', 'val') for sample in dataset.samples(split)] == ['a', 'b']
+    assert dataset.pixels == {'train': [0, 12], 'val': [0, 12]}
+
+
+def test_a_single_file_is_divided(classes: Path, tmp_path: Path) -> None:
+    names = [f'{number}.jpg' for number in range(10)]
+    for name in names:
+        image(tmp_path / 'src' / 'images' / name)
+    write_json(tmp_path / 'src' / 'annotations' / 'instances_default.json', coco(names, [[flat(SQUARE)]]))
+    dataset = convert_coco(tmp_path / 'src', classes)
+    assert (len(dataset.samples('train')), len(dataset.samples('val'))) == (8, 2)
+    write_json(tmp_path / 'src' / 'annotations' / 'instances_more.json', coco(['x.jpg'], []))
+    with pytest.raises(DatasetError, match=r'instances_default.json belongs to none of train, val, test'):
+        find_coco(tmp_path / 'src', classes, None)
+
+
+@pytest.mark.parametrize(('fields', 'reason'), [
+    (coco(['a.jpg'], [[flat(SQUARE)]], 'cat'), r'instances_train.json holds class "cat", which is not in the classes file'),
+    (coco(['a.jpg'], [[]]), r'instances_train.json: annotation 0 has no polygon or mask'),
+    (coco(['a.jpg'], [[[1, 2, 3]]]), r'instances_train.json holds a damaged polygon or mask'),
+    (coco(['a.jpg'], [{'size': [8, 10], 'counts': [3]}]), r'instances_train.json holds a damaged polygon or mask'),
+    (coco(['b.jpg'], []), r'cannot read .*b.jpg: No such file'),
+    (coco(['a.jpg', 'x/a.jpg'], []), r'would both become train/images/a: rename one'),
+    ({'images': []}, r"instances_train.json lacks 'categories'"),
+    ({'images': [1], 'categories': []}, r"instances_train.json is no file in COCO's format"),
+    ([], r'instances_train.json holds no JSON object'),
+], ids=['unknown class', 'no area', 'odd corners', 'short mask', 'no image', 'same name', 'key missing', 'numbers', 'list'])
+def test_a_coco_file_that_cannot_be_used_is_named(fields: object, reason: str, classes: Path, tmp_path: Path) -> None:
+    image(tmp_path / 'src' / 'images' / 'a.jpg')
+    image(tmp_path / 'src' / 'images' / 'x' / 'a.jpg')
+    write_json(tmp_path / 'src' / 'annotations' / 'instances_train.json', fields)
+    with pytest.raises(DatasetError, match=reason) as caught:
+        convert_coco(tmp_path / 'src', classes)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_folder_without_json_is_refused(classes: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r'no JSON file in'):
+        find_coco(tmp_path, classes, None)
