@@ -26,7 +26,10 @@ setup(
         'rosbags-image>=0.10',
     ],
     extras_require={
-        'train': ['torch>=2.4', 'lightning>=2.6', 'onnx>=1.16', 'dacite>=1.8'],
+        'train': [
+            'torch>=2.4', 'lightning>=2.6', 'torchmetrics>=1.0', 'tensorboard>=2.13', 'onnx>=1.16', 'dacite>=1.8',
+            'matplotlib>=3.6',
+        ],
         'report': ['matplotlib>=3.6'],
         'datasets': ['h5py>=3.7', 'scipy>=1.8', 'pycocotools>=2.0.6'],  # only for some forms: docs/datasets.md
         'test': ['pytest<9'],  # colcon test looks for it here

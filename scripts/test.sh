@@ -2,7 +2,7 @@
 # Check the code and run the whole test suite: scripts/test.sh [PYTEST ARGUMENT...]
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
-prepare_environment test
+prepare_environment train test
 cd "$ENET_ROOT"
 ruff check .
 mypy

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import make_model
 
+from enet_ros.cli.main import main
 from enet_ros.datasets.prepared import Dataset
 from enet_ros.files import write_image
 from enet_ros.labels import CAMVID, VOID
@@ -108,6 +109,48 @@ def test_evaluate_prints_and_writes_the_same_figures(small_model: Path, drawn_da
     assert report['global_accuracy'] == pytest.approx(np.trace(confusion) / confusion.sum())
 
 
+def test_a_report_holds_figures_table_and_picture(small_model: Path, drawn_dataset: Make, tmp_path: Path) -> None:
+    pytest.importorskip('matplotlib')
+    dataset = drawn_dataset()
+    done = enet('evaluate', '--model', small_model, '--data', dataset.root, '--backend', 'torch', '--json',
+                tmp_path / 'r.json', '--report', tmp_path / 'new' / 'report')
+    report = tmp_path / 'new' / 'report'
+    assert sorted(path.name for path in report.iterdir()) == ['confusion.png', 'report.json', 'table.md']
+    assert (report / 'report.json').read_text() == (tmp_path / 'r.json').read_text()
+    heading, _, *table = (report / 'table.md').read_text().splitlines()
+    assert heading == done.stdout.splitlines()[0]
+    # the same figures as in the terminal
+    cells = [[cell.strip() for cell in line.split('|')[1:-1]] for line in table]
+    assert cells[1] == ['---', '---:', '---:']
+    printed = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert [' '.join(row).split() for row in cells[:1] + cells[2:]] == printed
+    assert cv2.imread(str(report / 'confusion.png')) is not None
+
+
+def test_evaluate_refuses_what_it_could_not_write_before_it_begins(
+    small_model: Path, drawn_dataset: Make, tmp_path: Path
+) -> None:
+    evaluate = ('evaluate', '--model', small_model, '--data', drawn_dataset().root, '--backend', 'torch')
+    (tmp_path / 'file').write_text('')
+    # one line each: the progress of an evaluation would be more
+    assert 'file/r.json' in refused(*evaluate, '--json', tmp_path / 'file' / 'r.json')
+    assert 'file/report.json' in refused(*evaluate, '--report', tmp_path / 'file')
+    assert 'has 11 classes (Sky' in refused(*evaluate, '--export', tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_report_without_matplotlib_is_refused_before_the_evaluation(
+    drawn_dataset: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = str(drawn_dataset().root)
+    capfd.readouterr()
+    monkeypatch.setitem(sys.modules, 'matplotlib', None)
+    assert main(['evaluate', '--data', data, '--report', str(tmp_path / 'out')]) == 1
+    printed = capfd.readouterr()
+    assert 'pip install matplotlib' in printed.err and printed.err.count('\n') == 1 and not printed.out
+    assert not (tmp_path / 'out').exists()
+
+
 def test_what_evaluate_refuses(small_model: Path, drawn_dataset: Make, tmp_path: Path) -> None:
     dataset = drawn_dataset()
     assert 'no dataset.yaml' in refused('evaluate', '--data', tmp_path, '--model', small_model)
@@ -122,6 +165,16 @@ def test_info_shows_what_a_model_file_holds(small_model: Path, tmp_path: Path) -
     assert json.loads((tmp_path / 'i.json').read_text())['sha256'] == read_model(small_model).sha256
 
 
+def test_info_draws_and_lists_the_slopes(small_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip('matplotlib')
+    enet('info', small_model, '--prelu-plot', tmp_path / 's.png', '--json', tmp_path / 'i.json')
+    assert cv2.imread(str(tmp_path / 's.png')) is not None
+    slopes = json.loads((tmp_path / 'i.json').read_text())['slopes']
+    assert len(slopes) == 82 and slopes[0]['layer'] == 'encoder.initial.activation'
+    values = read_model(small_model).weights['encoder.initial.activation.weight']
+    assert [slopes[0][key] for key in ('mean', 'min', 'max')] == pytest.approx([values.mean(), values.min(), values.max()])
+
+
 def test_convert_and_train_make_a_model_that_evaluate_and_segment_take(tmp_path: Path) -> None:
     for split, count in (('train', 4), ('val', 2)):
         for number in range(count):
@@ -129,24 +182,11 @@ def test_convert_and_train_make_a_model_that_evaluate_and_segment_take(tmp_path:
             write_image(tmp_path / 'src' / split / f'{split}{number}.png', image)
             write_image(tmp_path / 'src' / f'{split}annot' / f'{split}{number}.png', labels)
     assert '4 train, 2 val' in enet('convert', 'camvid', tmp_path / 'src', tmp_path / 'data').stdout
-    (tmp_path / 'recipe.yaml').write_text("""
-size: [96, 64]
-batch_size: 2
-weight_decay: 0.0002
-brightness: 0.1
-precision: 32-true
-seed: 0
-validate_every: 1
-decoder_activation: prelu
-decoder_dropout: 0.1
-last_kernel: 3
-stages:
-  - &stage
-    {name: encoder, network: encoder, epochs: 1, learning_rate: 0.001, crop: [48, 32], scale: [0.5, 1],
-     class_weight_constant: 1.2}
-  - {<<: *stage, name: decoder, network: enet}
-""")
-    train = ('train', '--data', tmp_path / 'data', '--config', tmp_path / 'recipe.yaml', '--out', tmp_path / 'run')
+    stage = '{network: encoder, epochs: 1, learning_rate: 0.001, crop: [48, 32], scale: [0.5, 1], class_weight_constant: 1.2'
+    stages = f'stages=[{stage}, name: encoder}}, {stage.replace("encoder", "enet")}, name: decoder}}]'
+    changes = ('size=[96, 64]', 'batch_size=2', 'precision=32-true', stages)
+    train = ('train', '--data', tmp_path / 'data', '--out', tmp_path / 'run',
+             *(part for change in changes for part in ('--set', change)))
     enet(*train)
     model = tmp_path / 'run' / 'model.safetensors'
     enet('evaluate', '--model', model, '--data', tmp_path / 'data', '--backend', 'torch', '--json', tmp_path / 'r.json')
@@ -154,6 +194,11 @@ stages:
     measured = json.loads((tmp_path / 'r.json').read_text())
     assert read_model(model).info.metrics['val']['mean_iou'] == pytest.approx(measured['mean_iou'])
     assert (tmp_path / 'run' / 'model.onnx').is_file()
+    assert cv2.imread(str(tmp_path / 'run' / 'curves.png')) is not None
+    assert json.loads((tmp_path / 'run' / 'report' / 'report.json').read_text())['confusion'] == measured['confusion']
+    assert list((tmp_path / 'run' / 'decoder').glob('tensorboard/version_0/events*'))
+    # the recipe as it was used, to be read, changed and used again
+    assert 'size: [96, 64]' in (tmp_path / 'run' / 'recipe.yaml').read_text()
     enet('segment', tmp_path / 'src' / 'val', '--out', tmp_path / 'out', '--model', model)
     assert 'add --resume' in refused(*train)
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from conftest import ROOT
 
-from enet_ros.datasets.camvid import convert_camvid
+from enet_ros.datasets.camvid import find_camvid
+from enet_ros.datasets.writing import write_dataset
 from enet_ros.engines.engine import create_engine
 from enet_ros.evaluation.evaluate import evaluate
 from enet_ros.labels import CAMVID
@@ -48,7 +49,7 @@ def test_its_graph_lies_beside_it_and_belongs_to_it(
 
 
 def test_mean_iou_on_camvid_val_is_what_the_file_says(camvid: Path, shipped_model: Path, tmp_path: Path) -> None:
-    dataset = convert_camvid(camvid, tmp_path / 'camvid')
+    dataset = write_dataset(tmp_path / 'camvid', find_camvid(camvid))
     segmenter = Segmenter(SegmenterConfig(shipped_model))
     measured = evaluate(segmenter, dataset.samples('val')).summary()['mean_iou']
     assert measured >= 0.50

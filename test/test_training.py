@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,11 +18,14 @@ import yaml
 from conftest import ROOT
 
 from enet_ros.datasets.prepared import Dataset, DatasetError
+from enet_ros.errors import EnetError
 from enet_ros.files import write_image
 from enet_ros.labels import VOID
 from enet_ros.network.load import load_network
 from enet_ros.network.model_file import read_model
-from enet_ros.training.augmentation import augment
+from enet_ros.training.augmentation import ColorJitter, augment
+from enet_ros.training.data import choose_samples
+from enet_ros.training.history import read_history
 from enet_ros.training.loop import TrainingError, train
 from enet_ros.training.losses import class_weights, segmentation_loss
 from enet_ros.training.recipe import Recipe, RecipeError, Stage, read_recipe
@@ -29,8 +33,9 @@ from enet_ros.training.recipe import Recipe, RecipeError, Stage, read_recipe
 Make = Callable[..., Dataset]
 
 RECIPE = Recipe(
-    size=(96, 64), batch_size=3, weight_decay=2e-4, brightness=0.2, precision='32-true', seed=3, validate_every=1,
-    decoder_activation='prelu', decoder_dropout=0.1, last_kernel=3,
+    size=(96, 64), splits=('train',), hold_out='', decoder_activation='prelu', decoder_dropout=0.1, last_kernel=3,
+    batch_size=3, optimizer='adam', weight_decay=2e-4, schedule='cosine', warmup_epochs=0.5, ema_decay=0.9,
+    precision='32-true', seed=3, validate_every=1, jitter=ColorJitter(0.2, 0.2, 0.2, 0.1),
     stages=(
         Stage('encoder', 'encoder', 1, 1e-3, (64, 64), (0.5, 1.5), 1.2),
         Stage('decoder', 'enet', 2, 1e-3, (64, 64), (0.5, 1.5), 1.02),
@@ -38,8 +43,11 @@ RECIPE = Recipe(
 )
 
 
+UNCHANGED = ColorJitter(0, 0, 0, 0)
+
+
 def test_class_weights_are_those_of_the_paper() -> None:
-    weights = class_weights([900, 100, 0], 1.02)
+    weights = class_weights(torch.tensor([900, 100, 0]), 1.02)
     expected = [1 / math.log(1.02 + share) for share in (0.9, 0.1, 0)]
     np.testing.assert_allclose(weights.numpy(), expected, rtol=1e-5)
     assert 50 < weights[2] < 51  # "in the interval of [1, 50]"
@@ -50,14 +58,15 @@ def test_the_loss_ignores_void_and_weighs_classes() -> None:
     labels = torch.tensor([[[0, 1, VOID]]], dtype=torch.uint8)
     weights = torch.tensor([1.0, 3.0])
     first, second = math.log(1 + math.exp(-2)), math.log(1 + math.exp(-1))
-    assert segmentation_loss(scores, labels, weights).item() == pytest.approx((first + 3 * second) / 4)
+    total, weight = segmentation_loss(scores, labels, weights)
+    assert total.item() == pytest.approx(first + 3 * second) and weight.item() == 4
 
 
 def test_the_loss_of_nothing_but_void_is_zero_and_has_a_gradient() -> None:
     scores = torch.zeros(1, 2, 2, 2, requires_grad=True)
-    loss = segmentation_loss(scores, torch.full((1, 2, 2), VOID, dtype=torch.uint8), torch.ones(2))
-    loss.backward()
-    assert loss.item() == 0 and scores.grad is not None and not scores.grad.any()
+    total, weight = segmentation_loss(scores, torch.full((1, 2, 2), VOID, dtype=torch.uint8), torch.ones(2))
+    total.backward()
+    assert total.item() == 0 and weight.item() == 0 and scores.grad is not None and not scores.grad.any()
 
 
 def test_augmentation_moves_image_and_labels_together() -> None:
@@ -65,7 +74,7 @@ def test_augmentation_moves_image_and_labels_together() -> None:
     labels = torch.arange(8, dtype=torch.uint8).repeat_interleave(8).repeat(64, 1)[None].repeat(16, 1, 1)
     images = (labels * 30)[:, None].repeat(1, 3, 1, 1)
     generator = torch.Generator().manual_seed(0)
-    views, ids = augment(images, labels, (48, 40), (0.5, 2.0), 0.0, generator)
+    views, ids = augment(images, labels, (48, 40), (0.5, 2.0), UNCHANGED, generator)
     assert views.shape == (16, 3, 40, 48) and ids.shape == (16, 40, 48) and ids.dtype == torch.uint8
     known = ids != VOID
     # bilinear sampling mixes neighbours at the borders between ids, by half an id at the most
@@ -77,18 +86,59 @@ def test_augmentation_moves_image_and_labels_together() -> None:
 def test_augmentation_is_as_exact_under_mixed_precision() -> None:
     images = torch.randint(0, 256, (4, 3, 60, 480), dtype=torch.uint8)
     labels = torch.zeros(4, 60, 480, dtype=torch.uint8)
-    plain = augment(images, labels, (240, 40), (0.5, 1.5), 0.2, torch.Generator().manual_seed(0))
+    plain = augment(images, labels, (240, 40), (0.5, 1.5), RECIPE.jitter, torch.Generator().manual_seed(0))
     with torch.autocast('cpu', torch.bfloat16):
-        mixed = augment(images, labels, (240, 40), (0.5, 1.5), 0.2, torch.Generator().manual_seed(0))
+        mixed = augment(images, labels, (240, 40), (0.5, 1.5), RECIPE.jitter, torch.Generator().manual_seed(0))
     assert torch.equal(plain[0], mixed[0]) and torch.equal(plain[1], mixed[1])
 
 
 def test_augmentation_makes_the_outside_black_and_void() -> None:
     images, labels = torch.full((4, 3, 32, 32), 200, dtype=torch.uint8), torch.zeros(4, 32, 32, dtype=torch.uint8)
-    views, ids = augment(images, labels, (64, 64), (1.0, 1.0), 0.0, torch.Generator().manual_seed(0))
+    views, ids = augment(images, labels, (64, 64), (1.0, 1.0), UNCHANGED, torch.Generator().manual_seed(0))
     assert (ids == VOID).float().mean().item() == pytest.approx(0.75, abs=0.02)
     assert set(ids.unique().tolist()) == {0, VOID}
     assert not views.permute(0, 2, 3, 1)[ids == VOID].gt(0.8).any()
+
+
+def _jittered(image: torch.Tensor, jitter: ColorJitter) -> torch.Tensor:
+    """Return 32 views of one image (3 x H x W, uint8) that differ in nothing but flips and colours."""
+    images = image[None].repeat(32, 1, 1, 1)
+    labels = torch.zeros(32, *image.shape[1:], dtype=torch.uint8)
+    size = (image.shape[2], image.shape[1])
+    return augment(images, labels, size, (1.0, 1.0), jitter, torch.Generator().manual_seed(0))[0]
+
+
+def test_brightness_multiplies_and_contrast_stretches() -> None:
+    image = torch.tensor([60, 120], dtype=torch.uint8).view(1, 1, 2).repeat(3, 8, 4)
+    bright = _jittered(image, ColorJitter(0.5, 0, 0, 0)).flatten(1) * 255
+    ratio = bright.max(1).values / bright.min(1).values
+    np.testing.assert_allclose(ratio.numpy(), 2, rtol=1e-3)
+    assert bright.max() > 150 and bright.max(1).values.min() < 90  # from 60 to 180
+    stretched = _jittered(image, ColorJitter(0, 0.5, 0, 0)).flatten(1) * 255
+    np.testing.assert_allclose(stretched.mean(1).numpy(), 90, atol=0.5)
+    spread = stretched.max(1).values - stretched.min(1).values
+    assert spread.max() > 75 and spread.min() < 45  # from 30 to 90
+
+
+def test_saturation_and_hue_leave_grey_alone_and_change_colours() -> None:
+    grey = torch.full((3, 8, 8), 90, dtype=torch.uint8)
+    for jitter in (ColorJitter(0, 0, 1, 0), ColorJitter(0, 0, 0, 0.5)):
+        np.testing.assert_allclose(_jittered(grey, jitter).numpy(), 90 / 255, atol=1e-5)
+    red = torch.tensor([150, 90, 90], dtype=torch.uint8).view(3, 1, 1).repeat(1, 8, 8)
+    pale = _jittered(red, ColorJitter(0, 0, 0.5, 0))[:, :, 0, 0] * 255
+    np.testing.assert_allclose(pale.mean(1).numpy(), 110, atol=1e-3)
+    strength = pale[:, 0] - pale[:, 1]
+    assert strength.min() < 45 and strength.max() > 75  # 60 plus or minus a half
+    np.testing.assert_allclose(pale[:, 1].numpy(), pale[:, 2].numpy(), atol=1e-3)
+    turned = _jittered(red, ColorJitter(0, 0, 0, 0.5))[:, :, 0, 0] * 255
+    np.testing.assert_allclose(turned.mean(1).numpy(), 110, atol=1e-3)
+    assert {int(color.argmax()) for color in turned} == {0, 1, 2}  # red became green and blue, too
+
+
+@pytest.mark.parametrize('values', [(1.5, 0, 0, 0), (0, -0.1, 0, 0), (0, 0, 2, 0), (0, 0, 0, 0.6), (float('nan'), 0, 0, 0)])
+def test_a_jitter_out_of_range_is_refused(values: tuple[float, ...]) -> None:
+    with pytest.raises(EnetError, match=r'it is from 0 to'):
+        ColorJitter(*values)
 
 
 def test_the_packages_recipes_can_be_read() -> None:
@@ -135,7 +185,14 @@ def test_a_recipe_survives_its_file(tmp_path: Path) -> None:
     ({'stages': _stage(class_weight_constant=1.0)}, 'class_weight_constant is 1.0'),
     ({'precision': 'fp8'}, 'precision'),
     ({'decoder_dropout': 1.5}, 'decoder_dropout is 1.5'),
-    ({'brightness': 1.0}, 'brightness 1.0'),
+    ({'jitter': {'brightness': 0.1, 'contrast': 0.1, 'saturation': 0.1, 'hue': 0.9}}, 'hue is 0.9'),
+    ({'jitter': {'brightness': 0.1, 'contrast': 0.1, 'saturation': 0.1, 'gamma': 0.9}}, 'gamma'),
+    ({'splits': []}, r'splits is \[\]'),
+    ({'splits': ['training']}, r"splits is \['training'\]"),
+    ({'ema_decay': 1.0}, 'ema_decay is 1.0'),
+    ({'warmup_epochs': -1.0}, 'warmup_epochs -1.0'),
+    ({'optimizer': 'sgd'}, 'optimizer'),
+    ({'schedule': 'linear'}, 'schedule'),
     ({'weight_decay': float('nan')}, 'weight_decay nan'),
     ({'stages': _stage(name='../x')}, r'stage name "../x"'),
 ], ids=str)
@@ -145,6 +202,55 @@ def test_a_wrong_recipe_is_refused_in_one_line(changes: dict[str, object], reaso
     assert str(tmp_path / 'r.yaml') in str(caught.value) and '\n' not in str(caught.value)
 
 
+def test_an_unknown_key_is_answered_with_those_that_are_known(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r'unknown key batchsize; known are size, .*batch_size.*; in each of stages name'):
+        read_recipe(_recipe_file(tmp_path / 'r.yaml', batchsize=4))
+
+
+def test_changes_reach_every_part_of_a_recipe(tmp_path: Path) -> None:
+    path = _recipe_file(tmp_path / 'r.yaml')
+    changes = ['seed=7', 'jitter.hue=0', 'stages.decoder.epochs=5', 'stages.encoder.crop=[96, 64]', "hold_out='0006R0'"]
+    changed = read_recipe(path, changes)
+    assert changed.seed == 7 and changed.jitter.hue == 0 and changed.hold_out == '0006R0'
+    assert changed.stages[1].epochs == 5 and changed.stages[0].crop == (96, 64)
+    assert changed.stages[1].crop == RECIPE.stages[1].crop
+
+
+@pytest.mark.parametrize(('change', 'reason'), [
+    ('seed', 'write KEY=VALUE'),
+    ('seed=[', 'write KEY=VALUE'),
+    ('sed=1', 'no key sed there; choose from .*seed'),
+    ('stages.decode.epochs=1', 'no part decode; choose from encoder, decoder'),
+    ('stages.decoder.epoch=1', 'no key epoch there; choose from .*epochs'),
+    ('stages.decoder=1', 'no key decoder there'),
+    ('seed.x=1', 'no part seed'),
+    ('stages.decoder.epochs=0', 'epochs 0'),
+    ('seed=many', 'seed'),
+])
+def test_a_wrong_change_is_refused_in_one_line(change: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=reason) as caught:
+        read_recipe(_recipe_file(tmp_path / 'r.yaml'), [change])
+    assert '\n' not in str(caught.value)
+
+
+def test_what_is_held_out_is_validated_on_and_not_trained_on(drawn_dataset: Make) -> None:
+    dataset = drawn_dataset()
+
+    def names(**changes: object) -> tuple[list[str], ...]:
+        chosen = choose_samples(dataset, dataclasses.replace(RECIPE, **changes))
+        return tuple([sample.stem for sample in samples] for samples in chosen)
+
+    train_names, val_names = [f'train{number}' for number in range(6)], ['val0', 'val1']
+    assert names() == (train_names, val_names)
+    assert names(splits=('train', 'val')) == (train_names + val_names, [])
+    assert names(splits=('train', 'val'), hold_out='train0') == (train_names[1:] + val_names, train_names[:1])
+    for everything_or_nothing in ('', 'x'):
+        with pytest.raises(DatasetError, match=r'begins the names of'):
+            names(hold_out=everything_or_nothing or 'train')
+    with pytest.raises(DatasetError, match='no images in'):
+        names(splits=('test',))
+
+
 def test_training_lowers_the_loss_and_writes_a_model_that_loads(drawn_dataset: Make, tmp_path: Path) -> None:
     stage = dataclasses.replace(RECIPE.stages[1], epochs=20, learning_rate=5e-3)
     recipe = dataclasses.replace(RECIPE, stages=(RECIPE.stages[0], stage), validate_every=20)
@@ -152,10 +258,66 @@ def test_training_lowers_the_loss_and_writes_a_model_that_loads(drawn_dataset: M
     model = read_model(path)
     load_network(model)
     assert model.info.training_size == (96, 64) and model.info.dataset == 'drawn' and model.info.recipe['seed'] == 3
-    with open(tmp_path / 'run' / 'decoder' / 'log' / 'version_0' / 'metrics.csv', newline='') as file:
-        losses = [float(row['loss']) for row in csv.DictReader(file) if row['loss']]
+    history = read_history(tmp_path / 'run' / 'decoder')
+    losses = [loss for _, loss in history.loss]
     assert len(losses) == 20 and losses[-1] < 0.8 * losses[0]
+    rates = [rate for _, rate in history.learning_rate]
+    assert max(rates) == rates[1] <= 5e-3 and rates[-1] < 0.1 * rates[1]  # up within an epoch, then down
+    assert [epoch for epoch, _ in history.mean_iou] == [20]
 
+
+def test_a_stage_keeps_the_averaged_weights_of_its_best_epoch(drawn_dataset: Make, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, stages=(dataclasses.replace(RECIPE.stages[1], epochs=6, learning_rate=5e-3),))
+    model = read_model(train(drawn_dataset(), recipe, tmp_path / 'run'))
+    best = torch.load(tmp_path / 'run' / 'decoder' / 'best.ckpt', weights_only=True)
+    measured = dict(read_history(tmp_path / 'run' / 'decoder').mean_iou)
+    assert measured[best['epoch'] + 1] == max(measured.values())
+    name = 'encoder.initial.convolution.convolution.weight'
+    np.testing.assert_array_equal(model.weights[name], best['state_dict'][f'average.module.{name}'].numpy())
+    assert (model.weights[name] != best['state_dict'][f'network.{name}'].numpy()).any()
+
+
+def test_two_processes_train_as_one_does(drawn_dataset: Make, tmp_path: Path) -> None:
+    # equal global batch; views and dropout differ, so the losses do by what another seed makes, too
+    dataset = drawn_dataset(train=16)
+    stages = (dataclasses.replace(RECIPE.stages[1], epochs=8, learning_rate=5e-3),)
+    recipe = dataclasses.replace(RECIPE, batch_size=4, stages=stages)
+    config = _recipe_file(tmp_path / 'r.yaml', batch_size=4, stages=[dataclasses.asdict(stages[0])])
+    train(dataset, recipe, tmp_path / 'one')
+    done = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', '-m', 'enet_ros.cli.main',
+         'train', '--data', str(dataset.root), '--config', str(config), '--out', str(tmp_path / 'two')],
+        capture_output=True, text=True, timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = (read_history(tmp_path / run / 'decoder') for run in ('one', 'two'))
+    losses = [np.array([loss for _, loss in history.loss]) for history in (one, two)]
+    assert losses[0][-1] < 0.85 * losses[0][0]  # there was something to learn
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.12)
+    assert [epoch for epoch, _ in two.mean_iou] == [epoch for epoch, _ in one.mean_iou]
+    np.testing.assert_allclose(two.learning_rate, one.learning_rate, rtol=1e-6)  # as many steps
+    # all is written once, and by one
+    assert done.stdout.count('mean IoU') == 1 and read_model(tmp_path / 'two' / 'model.safetensors').info.metrics
+
+
+def test_compiled_and_eager_training_agree(drawn_dataset: Make, tmp_path: Path) -> None:
+    if not (shutil.which('g++') or shutil.which('clang++')):
+        pytest.skip('torch.compile needs a C++ compiler: install g++')
+    recipe = dataclasses.replace(RECIPE, stages=RECIPE.stages[1:])
+    dataset = drawn_dataset()
+    eager, compiled = (read_history(train(dataset, recipe, tmp_path / name, compiled=name == 'compiled').parent / 'decoder')
+                       for name in ('eager', 'compiled'))
+    # dropout draws other numbers when compiled
+    np.testing.assert_allclose([loss for _, loss in compiled.loss], [loss for _, loss in eager.loss], rtol=0.05)
+
+
+def test_compiling_without_a_compiler_is_refused(
+    drawn_dataset: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('PATH', str(tmp_path))
+    with pytest.raises(TrainingError, match=r'install g\+\+, or train without --compile'):
+        train(drawn_dataset(), RECIPE, tmp_path / 'run', compiled=True)
+    assert not (tmp_path / 'run').exists()
 
 def test_a_folder_with_a_run_is_not_overwritten(drawn_dataset: Make, tmp_path: Path) -> None:
     dataset = drawn_dataset()
@@ -181,16 +343,16 @@ def test_a_label_that_is_no_class_is_named(drawn_dataset: Make, tmp_path: Path) 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(drawn_dataset: Make, tmp_path: Path) -> None:
     stages = (RECIPE.stages[0], dataclasses.replace(RECIPE.stages[1], learning_rate=1e30))
-    with pytest.raises(TrainingError, match=r'stage decoder, epoch 0, step \d+ \(samples \['):
+    with pytest.raises(TrainingError, match=r'stage decoder, epoch \d, step \d+ \(samples train\d'):
         train(drawn_dataset(), dataclasses.replace(RECIPE, stages=stages), tmp_path / 'run', False)
     assert not (tmp_path / 'run' / 'model.safetensors').exists()
 
 
-@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT], ids=['killed', 'interrupted'])
+@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=['killed', 'interrupted', 'terminated'])
 def test_a_run_that_was_stopped_resumes_to_the_same_weights(
     how: signal.Signals, drawn_dataset: Make, tmp_path: Path
 ) -> None:
-    dataset = drawn_dataset()
+    dataset = drawn_dataset(train=12)
     stages = (RECIPE.stages[0], dataclasses.replace(RECIPE.stages[1], epochs=12))
     recipe = dataclasses.replace(RECIPE, stages=stages)
     whole = read_model(train(dataset, recipe, tmp_path / 'whole', False))
@@ -203,13 +365,14 @@ def test_a_run_that_was_stopped_resumes_to_the_same_weights(
         checkpoint = tmp_path / 'stopped' / 'decoder' / 'last.ckpt'
         while not checkpoint.exists() and process.poll() is None:
             time.sleep(0.001)
+        time.sleep(0.1)  # into the midst of an epoch
         process.send_signal(how)
         process.wait()
     said = (tmp_path / 'log').read_text()
     if how == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL, said
     else:
-        assert process.returncode == 1 and 'stopped in stage decoder: go on with --resume' in said, said
+        assert process.returncode == 1 and f'stopped by {how.name}: go on with --resume' in said, said
         assert 'Traceback' not in said
     resumed = read_model(train(dataset, recipe, tmp_path / 'stopped', True))
     # it went on, and did not start anew: the finished stage has no further epoch, the other none of the first
@@ -217,6 +380,24 @@ def test_a_run_that_was_stopped_resumes_to_the_same_weights(
     assert 0 < min(_epochs(tmp_path / 'stopped' / 'decoder' / 'log' / 'version_1')) < 12
     for name, values in whole.weights.items():
         np.testing.assert_array_equal(resumed.weights[name], values, name)
+
+
+def test_a_stopped_run_has_saved_the_very_step(drawn_dataset: Make, tmp_path: Path) -> None:
+    # an epoch that would take minutes: what is saved at its end alone would not be there
+    config = _recipe_file(tmp_path / 'r.yaml', batch_size=1, stages=_stage(epochs=1))
+    dataset = drawn_dataset(train=400)
+    out = tmp_path / 'run'
+    with open(tmp_path / 'log', 'wb') as log:
+        process = subprocess.Popen(
+            [sys.executable, '-m', 'enet_ros.cli.main', 'train', '--data', str(dataset.root), '--config', str(config),
+             '--out', str(out)], stdout=log, stderr=log,
+        )
+        while b'Epoch 0:   1%' not in (tmp_path / 'log').read_bytes() and process.poll() is None:
+            time.sleep(0.01)
+        process.terminate()
+        process.wait()
+    assert process.returncode == 1, (tmp_path / 'log').read_text()
+    assert 0 < torch.load(out / 'decoder' / 'last.ckpt', weights_only=True)['global_step'] < 400
 
 
 def _epochs(log: Path) -> list[int]:

@@ -12,6 +12,7 @@ from enet_ros.datasets.prepared import read_dataset
 from enet_ros.engines.onnx_graph import export_graph
 from enet_ros.errors import EnetError
 from enet_ros.evaluation.evaluate import evaluate
+from enet_ros.evaluation.report import write_report
 from enet_ros.network.model_file import read_model, write_model
 from enet_ros.segmenter import Segmenter, SegmenterConfig
 from enet_ros.share import share_folder
@@ -24,33 +25,51 @@ def add_command(commands: Commands) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         'train', help='train ENet on a prepared dataset',
-        description='Train by a recipe and write DIR/model.safetensors, with its results on the split val, and '
-                    'DIR/model.onnx, its graph for robots without PyTorch.',
+        description='Train by a recipe and write DIR/model.safetensors, with its results on the validation samples, '
+                    'DIR/model.onnx, its graph for robots without PyTorch, and in DIR/report and DIR/curves.png what the '
+                    'run came to. Under torchrun the processes share the work.',
     )
     parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='prepared dataset of "enet convert"')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for checkpoints, logs and the model')
     parser.add_argument('--config', type=Path, metavar='FILE', help='recipe (default: the package\'s for this dataset)')
+    parser.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', dest='changes',
+                        help='change the recipe, such as seed=2 or stages.decoder.epochs=10; may be repeated')
     parser.add_argument('--resume', action='store_true', help='go on from the last checkpoints in DIR')
+    parser.add_argument('--compile', action='store_true',
+                        help='fuse operations with torch.compile: faster steps after a slow start; CPUs need a C++ compiler')
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, measure on val and write the model file and its graph."""
-    for package in ('torch', 'lightning', 'dacite', 'onnx'):
-        if find_spec(package) is None:
-            raise EnetError(f'training needs {package}: pip install torch lightning dacite onnx')
-    from enet_ros.training.loop import train
+    """Train, measure on what was not trained on, and write the model file, its graph and the report."""
+    packages = ('torch', 'lightning', 'torchmetrics', 'tensorboard', 'dacite', 'onnx', 'matplotlib')
+    if missing := [package for package in packages if find_spec(package) is None]:
+        raise EnetError(f'training needs {", ".join(missing)}: pip install {" ".join(missing)}')
+    from enet_ros.charts import draw_curves
+    from enet_ros.training.data import choose_samples
+    from enet_ros.training.history import read_history
+    from enet_ros.training.loop import is_main_process, train
     from enet_ros.training.recipe import read_recipe
 
     dataset = read_dataset(arguments.data)
     config = arguments.config or share_folder() / 'config' / 'train' / f'{dataset.name}.yaml'
     if arguments.config is None and not config.is_file():
         raise EnetError(f'the package has no recipe for dataset "{dataset.name}": give one with --config')
-    path = train(dataset, read_recipe(config), arguments.out, arguments.resume)
-    # float32 in PyTorch is the reference that every other engine is held against
-    evaluation = evaluate(Segmenter(SegmenterConfig(path, 'torch', 'fp32')), dataset.samples('val'))
-    model = read_model(path)
-    write_model(path, replace(model.info, metrics={'val': evaluation.summary()}), model.weights)
+    recipe = read_recipe(config, arguments.changes)
+    path = train(dataset, recipe, arguments.out, arguments.resume, arguments.compile)
+    if not is_main_process():
+        return 0
+    draw_curves(arguments.out / 'curves.png', [read_history(arguments.out / stage.name) for stage in recipe.stages])
+    _, validation = choose_samples(dataset, recipe)
+    if validation:
+        # float32 in PyTorch is the reference that every other engine is held against
+        evaluation = evaluate(Segmenter(SegmenterConfig(path, 'torch', 'fp32')), validation)
+        model = read_model(path)
+        split = f'{recipe.hold_out}* of {"+".join(recipe.splits)}' if recipe.hold_out else 'val'
+        write_model(path, replace(model.info, metrics={split: evaluation.summary()}), model.weights)
+        heading = f'{path.name} on {split} of {dataset.name}: {evaluation.images} images, torch fp32'
+        write_report(arguments.out / 'report', heading, evaluation, {'model': str(path), 'split': split})
+        print(f'{heading}\n{evaluation.table()}')
     export_graph(read_model(path), path.with_suffix('.onnx'))
-    print(f'{evaluation.table()}\n{path}')
+    print(path)
     return 0

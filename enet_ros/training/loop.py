@@ -1,147 +1,161 @@
-"""The training loop: every stage of a recipe on one prepared dataset, resumable, on CPU or CUDA."""
+"""The training loop: every stage of a recipe on one prepared dataset, resumable, on CPU or CUDA, in one process or many.
+
+Lightning runs it. Which samples a step sees, how it changes them and what dropout drops depends on seed and step alone: that
+is what makes a resumed run go on as if it had never stopped. Under torchrun each process computes its share of every batch.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import math
+import os
+import shutil
+import signal
 import warnings
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
-import cv2
 import lightning
-import numpy as np
 import torch
+import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import DataLoader, Sampler, TensorDataset
-from tqdm import tqdm
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics.classification import MulticlassConfusionMatrix
 
-from enet_ros.datasets.prepared import Dataset, DatasetError, check_ids
+from enet_ros.datasets.prepared import Dataset, DatasetError
 from enet_ros.errors import EnetError
 from enet_ros.files import replacing
 from enet_ros.labels import VOID
-from enet_ros.metrics import confusion_matrix, mean_iou
+from enet_ros.metrics import mean_iou
 from enet_ros.network.architecture import Architecture
 from enet_ros.network.enet import EncoderClassifier, ENet
 from enet_ros.network.model_file import ModelInfo, write_model
 from enet_ros.training.augmentation import augment
+from enet_ros.training.data import Images, choose_samples, load_images
 from enet_ros.training.losses import class_weights, segmentation_loss
 from enet_ros.training.recipe import Recipe, Stage
+
+LAST, BEST = 'last.ckpt', 'best.ckpt'
 
 
 class TrainingError(EnetError):
     """A run that cannot start or go on, and why."""
 
 
-def load_split(dataset: Dataset, split: str, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Read a whole split at `size` (width, height): images N x 3 x H x W and labels N x H x W, both uint8, RGB.
-
-    Decoded once and kept, since decoding costs more than a training step on a GPU.
-    """
-    images, labels = [], []
-    for sample in tqdm(dataset.samples(split), desc=f'reading {split}', unit='image'):
-        image, ids = sample.read()
-        check_ids(sample.labels_path, ids, {*range(len(dataset.labels)), VOID})
-        if ids.shape != (size[1], size[0]):
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            ids = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST_EXACT)
-        images.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB).transpose(2, 0, 1))
-        labels.append(ids)
-    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
-
-
-class _EpochSampler(Sampler[int]):
-    """A shuffle that depends on seed and epoch alone, so that a resumed run goes on with the batches it would have had."""
-
-    def __init__(self, count: int, seed: int) -> None:
-        self.count = count
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Take the epoch from Lightning, which calls this before every epoch."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        return iter(torch.randperm(self.count, generator=generator).tolist())
-
-    def __len__(self) -> int:
-        return self.count
+def is_main_process() -> bool:
+    """Return whether this process is the one that writes files: the only one, or the first that torchrun started."""
+    return os.environ.get('RANK', '0') == '0'
 
 
 class SegmentationTask(lightning.LightningModule):
     """One stage of a recipe: what a step, a validation and the learning rate are."""
 
-    train_images: Tensor
-    train_labels: Tensor
-    val_images: Tensor
-    val_labels: Tensor
     class_weights: Tensor
 
-    def __init__(
-        self,
-        network: ENet | EncoderClassifier,
-        recipe: Recipe,
-        stage: Stage,
-        train: tuple[Tensor, Tensor],
-        val: tuple[Tensor, Tensor],
-        weights: Tensor,
-    ) -> None:
+    def __init__(self, network: ENet | EncoderClassifier, recipe: Recipe, stage: Stage, train: Images, val: Images,
+                 weights: Tensor) -> None:
         """Train `network` on `train` with the class weights `weights`; the data moves to the training device as a whole."""
         super().__init__()
         self.network = network
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        average = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
+        # buffers, too: the averaged weights want the averaged statistics of the normalisations
+        self.average = AveragedModel(network, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
         self.recipe = recipe
         self.stage = stage
-        self.classes = len(weights)
-        for name, tensor in (('train_images', train[0]), ('train_labels', train[1]), ('val_images', val[0]),
-                             ('val_labels', val[1]), ('class_weights', weights)):
-            self.register_buffer(name, tensor, persistent=False)  # moved to the device, but not saved
-        self.confusion: NDArray[np.int64] = np.zeros((self.classes, self.classes + 1), np.int64)
+        self.train_images = train  # no buffers, which would be saved with every checkpoint and sent between processes
+        self.val_images = val
+        self.register_buffer('class_weights', weights, persistent=False)
+        self.confusion = MulticlassConfusionMatrix(len(weights), ignore_index=VOID, validate_args=False)
 
-    def training_step(self, batch: tuple[Tensor], _: int) -> Tensor:
-        """Return the loss of random views of the samples with the indices in `batch`."""
-        (indices,) = batch
-        # every step's views and dropout depend on seed and step alone, so that a resumed run goes on as it would have
-        generator = torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+    @property
+    def steps_per_epoch(self) -> int:
+        """Return the number of whole batches; what is left over changes with the shuffle from epoch to epoch."""
+        return max(1, len(self.train_images.names) // self.recipe.batch_size)
+
+    def on_fit_start(self) -> None:
+        """Move the images to where the training runs."""
+        self.train_images, self.val_images = self.train_images.to(self.device), self.val_images.to(self.device)
+
+    def _batch(self) -> Tensor:
+        """Return the indices of this step's samples."""
+        epoch, position = divmod(self.global_step, self.steps_per_epoch)
+        shuffle = torch.Generator().manual_seed(self.recipe.seed * 100_003 + epoch)
+        order = torch.randperm(len(self.train_images.names), generator=shuffle)
+        return order[position * self.recipe.batch_size :][: self.recipe.batch_size]
+
+    def _share(self, indices: Tensor) -> Tensor:
+        """Return what of a batch this process computes; never nothing, for then the others would wait for it."""
+        share = indices[self.global_rank :: self.trainer.world_size]
+        return share if len(share) else indices[:1]
+
+    def training_step(self, _: object) -> Tensor:
+        """Return the loss of random views of this step's samples."""
+        indices = self._share(self._batch())
+        # the seed of dropout, too
+        generator = torch.manual_seed((self.recipe.seed * 1_000_003 + self.global_step) * 1009 + self.global_rank)
         images, labels = augment(
-            self.train_images[indices], self.train_labels[indices], self.stage.crop, self.stage.scale,
-            self.recipe.brightness, generator,
+            self.train_images.images[indices], self.train_images.labels[indices], self.stage.crop, self.stage.scale,
+            self.recipe.jitter, generator,
         )
-        loss = segmentation_loss(self.network(images), self._targets(labels), self.class_weights)
+        scores = self.network(images.contiguous(memory_format=torch.channels_last))
+        total, weight = segmentation_loss(scores, self._targets(labels), self.class_weights)
+        # processes average their gradients: divided by the mean of their weights, they give those of the whole batch
+        weight = self.trainer.strategy.reduce(weight, reduce_op='mean')
+        loss = total / weight.clamp(min=torch.finfo(weight.dtype).tiny)
         if not torch.isfinite(loss):
+            names = ', '.join(self.train_images.names[index] for index in indices.tolist())
             raise TrainingError(
                 f'the loss is {loss.item()} in stage {self.stage.name}, epoch {self.current_epoch}, step {self.global_step} '
-                f'(samples {indices.tolist()}): lower learning_rate; the last checkpoint is kept'
+                f'(samples {names}): lower learning_rate or mend these samples; the last checkpoint is kept'
             )
-        self.log('loss', loss.detach(), on_step=False, on_epoch=True, prog_bar=True)
+        figures = {'loss': loss.detach(), 'learning_rate': self.trainer.optimizers[0].param_groups[0]['lr']}
+        self.log_dict(figures, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=len(indices))
         return loss
 
-    def validation_step(self, batch: tuple[Tensor], _: int) -> None:
-        """Count the predictions on the samples with the indices in `batch`."""
-        (indices,) = batch
-        predicted = self.network(self.val_images[indices].float() / 255).argmax(1).to(torch.uint8)
-        truth = self._targets(self.val_labels[indices])
-        self.confusion += confusion_matrix(truth.cpu().numpy(), predicted.cpu().numpy(), self.classes)
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - Lightning's
+        """Make the step and follow it with the moving average; later hooks may already save a checkpoint."""
+        super().optimizer_step(*arguments, **options)
+        self.average.update_parameters(self.network)
+
+    def validation_step(self, batch: tuple[Tensor]) -> None:
+        """Count the predictions of the averaged weights on the samples with the indices in `batch`."""
+        indices = batch[0][self.global_rank :: self.trainer.world_size]
+        if len(indices):
+            images = self.val_images.images[indices].float() / 255
+            scores = self.average(images.contiguous(memory_format=torch.channels_last))
+            self.confusion.update(scores.argmax(1), self._targets(self.val_images.labels[indices]).long())
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean IoU of the validation split."""
-        self.log('val_mean_iou', mean_iou(self.confusion) or 0.0, prog_bar=True)
-        self.confusion[:] = 0
+        """Log the mean IoU on the validation samples."""
+        # counted over all processes by now; nothing is predicted void
+        counts = nn.functional.pad(self.confusion.compute(), (0, 1))
+        self.log('val_mean_iou', mean_iou(counts.cpu().numpy()) or 0.0, prog_bar=True)
+        self.confusion.reset()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return Adam (paper section 5.2) and a half cosine from the stage's learning rate to zero."""
-        optimizer = torch.optim.Adam(
-            self.network.parameters(), self.stage.learning_rate, weight_decay=self.recipe.weight_decay
-        )
-        steps = self.stage.epochs * math.ceil(len(self.train_images) / self.recipe.batch_size)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        """Return the optimizer (paper section 5.2: Adam) and the learning rate's way from zero up, and down to zero."""
+        kind = torch.optim.Adam if self.recipe.optimizer == 'adam' else torch.optim.AdamW
+        weights = [parameter for parameter in self.network.parameters() if parameter.ndim > 1]
+        others = [parameter for parameter in self.network.parameters() if parameter.ndim == 1]
+        optimizer = kind([{'params': weights, 'weight_decay': self.recipe.weight_decay},
+                          {'params': others, 'weight_decay': 0.0}], self.stage.learning_rate)
+        warmup, steps = self.recipe.warmup_epochs * self.steps_per_epoch, self.stage.epochs * self.steps_per_epoch
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / (warmup + 1)
+            rest = max(0.0, (steps - step) / max(1.0, steps - warmup))
+            return 0.5 * (1 - math.cos(math.pi * rest)) if self.recipe.schedule == 'cosine' else rest**0.9
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
 
     def _targets(self, labels: Tensor) -> Tensor:
@@ -149,23 +163,79 @@ class SegmentationTask(lightning.LightningModule):
         return labels[:, 4::8, 4::8] if self.stage.network == 'encoder' else labels
 
 
-def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool) -> Path:
+class _StopOnSignal(lightning.Callback):
+    """Saves a checkpoint and ends the run after the step in which a signal to stop came; a second one ends it at once."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint = checkpoint
+        self.received: signal.Signals | None = None
+        self.former: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Take the signals from Lightning, which would stop without saving."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.former[number] = signal.signal(number, self._receive)
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        self.received = signal.Signals(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
+        """Save in the middle of an epoch; at its end Lightning saves anyway."""
+        if self._stops(trainer) and not trainer.is_last_batch:
+            trainer.save_checkpoint(self.checkpoint)
+            self._stop()
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Stop between two epochs."""
+        if self._stops(trainer):
+            self._stop()
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Give the signals back."""
+        for number, handler in self.former.items():
+            signal.signal(number, handler)
+        if self._stops(trainer):
+            self._stop()
+
+    def _stops(self, trainer: lightning.Trainer) -> bool:
+        # the processes decide together, else one would wait for another that has gone
+        return bool(trainer.strategy.reduce_boolean_decision(self.received is not None, all=False))
+
+    def _stop(self) -> None:
+        raise TrainingError(f'stopped by {self.received.name if self.received else "another process"}: '
+                            f'go on with --resume, {self.checkpoint} is saved')
+
+
+def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool = False, compiled: bool = False) -> Path:
     """Train ENet on `dataset` by `recipe` and return the model file, `out`/model.safetensors.
 
-    `out` gets a folder for each stage with its last checkpoint and log/version_N/metrics.csv. With `resume`, stages go on
-    from their last checkpoints, and finished ones are passed over.
+    `out` gets recipe.yaml and a folder for each stage with last.ckpt, best.ckpt where there is something to validate on,
+    and the figures of each epoch in log/version_N/metrics.csv and for TensorBoard. A stage hands on its best weights, or its
+    last ones where nothing is validated. With `resume`, stages go on from their last checkpoints, and finished ones are
+    passed over. `compiled` has torch.compile fuse the network's operations.
 
     Raises:
         EnetError: `out` holds a run and `resume` is not set, or holds that of another recipe or dataset, a split is missing
-            or damaged, or the loss is no longer finite.
+            or damaged, the loss is no longer finite, or a signal stopped the run.
 
     """
     run = _claim(out, recipe, dataset, resume)
-    if 'train' not in dataset.pixels or sum(dataset.pixels['train']) == 0:
-        raise DatasetError(f'{dataset.root / "dataset.yaml"} counts no labelled pixels in split train: convert it again')
-    data = load_split(dataset, 'train', recipe.size), load_split(dataset, 'val', recipe.size)
-    with replacing(out / 'run.json') as temporary:  # only now: nothing that was read so far can stop the run any more
-        temporary.write_text(run, encoding='utf-8')
+    if compiled and not torch.cuda.is_available() and not (shutil.which('g++') or shutil.which('clang++')):
+        raise TrainingError('torch.compile on a CPU needs a C++ compiler: install g++, or train without --compile')
+    chosen = choose_samples(dataset, recipe)
+    data = (load_images(dataset, chosen[0], recipe.size, 'reading training samples'),
+            load_images(dataset, chosen[1], recipe.size, 'reading validation samples'))
+    pixels = data[0].pixels(len(dataset.labels))
+    if not pixels.any():
+        raise DatasetError(f'no pixel of {dataset.root}, {", ".join(recipe.splits)} has a class: all is void')
+    if is_main_process():  # only now: nothing that was read so far can stop the run any more
+        with replacing(out / 'run.json') as temporary:
+            temporary.write_text(run, encoding='utf-8')
+        with replacing(out / 'recipe.yaml') as temporary:
+            # by way of JSON, since YAML knows no tuples
+            text = yaml.safe_dump(json.loads(run)['recipe'], sort_keys=False, default_flow_style=None)
+            temporary.write_text(text, encoding='utf-8')
     logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)  # else it advertises on every start
     torch.manual_seed(recipe.seed)
     architecture = Architecture(
@@ -173,7 +243,8 @@ def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool) -> Path:
     )
     network = ENet(architecture)
     for stage in recipe.stages:
-        _train_stage(network, dataset, recipe, stage, data, out / stage.name)
+        weights = class_weights(pixels, stage.class_weight_constant)
+        _train_stage(network, recipe, stage, data, weights, out / stage.name, compiled)
     info = ModelInfo(
         architecture=architecture,
         labels=dataset.labels,
@@ -182,9 +253,11 @@ def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool) -> Path:
         recipe=asdict(recipe),
         license=dataset.license,
     )
-    weights = {name: tensor.numpy() for name, tensor in network.cpu().state_dict().items() if tensor.is_floating_point()}
+    weights_by_name = {name: tensor.contiguous().numpy() for name, tensor in network.state_dict().items()
+                       if tensor.is_floating_point()}
     path = out / 'model.safetensors'
-    write_model(path, info, weights)
+    if is_main_process():
+        write_model(path, info, weights_by_name)
     return path
 
 
@@ -194,7 +267,7 @@ def _claim(out: Path, recipe: Recipe, dataset: Dataset, resume: bool) -> str:
     run = {'dataset': dataset.name, 'classes': names, 'pixels': dataset.pixels, 'recipe': asdict(recipe)}
     text = json.dumps(run, indent=2) + '\n'
     path = out / 'run.json'
-    if not path.exists():
+    if not path.exists() or not is_main_process():
         return text
     if not resume:
         raise TrainingError(f'{out} already holds a run: add --resume to go on with it, or choose another folder')
@@ -203,59 +276,64 @@ def _claim(out: Path, recipe: Recipe, dataset: Dataset, resume: bool) -> str:
     return text
 
 
-def _check_checkpoint(path: Path) -> None:
+def _read_checkpoint(path: Path) -> dict[str, Any]:
     try:
-        torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+        checkpoint: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
     except Exception as error:  # torch has no exception of its own for a damaged file
         raise TrainingError(f'checkpoint {path} is damaged: remove it to begin its stage anew') from error
+    return checkpoint
 
 
-def _train_stage(
-    network: ENet,
-    dataset: Dataset,
-    recipe: Recipe,
-    stage: Stage,
-    data: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]],
-    folder: Path,
-) -> None:
+def _train_stage(network: ENet, recipe: Recipe, stage: Stage, data: tuple[Images, Images], weights: Tensor, folder: Path,
+                 compiled: bool) -> None:
+    """Train `network` by one stage and leave the kept weights in it."""
     part: ENet | EncoderClassifier = network
     if stage.network == 'encoder':
-        part = EncoderClassifier(network.encoder, len(dataset.labels))
-    weights = class_weights(dataset.pixels['train'], stage.class_weight_constant)
+        part = EncoderClassifier(network.encoder, len(weights))
     task = SegmentationTask(part, recipe, stage, data[0], data[1], weights)
-    # loaders hand out indices: the task holds the data on the training device
-    train_indices, val_indices = (TensorDataset(torch.arange(len(images))) for images, _ in data)
-    last = folder / 'last.ckpt'
+    if compiled:
+        task.network.compile()
+    last = folder / LAST
     if last.is_file():
-        _check_checkpoint(last)
+        _read_checkpoint(last)
+    validated = bool(data[1].names)
+    processes, here = int(os.environ.get('WORLD_SIZE', '1')), int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
     with warnings.catch_warnings():
         # Lightning warns of its own use of PyTorch, of folders that hold logs, and of loaders without worker processes
         warnings.filterwarnings('ignore', module=r'lightning\.')
         trainer = lightning.Trainer(
             accelerator='auto',
-            devices=1,
+            devices=here,
+            num_nodes=processes // here,
+            strategy='ddp' if processes > 1 else 'auto',
+            sync_batchnorm=torch.cuda.is_available(),  # PyTorch has it for GPUs alone
+            use_distributed_sampler=False,  # the task takes its share of every batch itself
             precision=recipe.precision,
             max_epochs=stage.epochs,
-            check_val_every_n_epoch=recipe.validate_every,
+            check_val_every_n_epoch=min(recipe.validate_every, stage.epochs),
             num_sanity_val_steps=0,
             log_every_n_steps=1,
-            logger=CSVLogger(folder, name='log'),  # a new version_N when resumed: nothing is overwritten
+            # a new version_N when resumed: nothing is overwritten
+            logger=[CSVLogger(folder, name='log'), TensorBoardLogger(folder, name='tensorboard')],
             callbacks=[
-                # one file, written beside and renamed after every epoch, validated or not
-                ModelCheckpoint(folder, filename='last', enable_version_counter=False, save_on_train_epoch_end=True),
+                _StopOnSignal(last),
+                # files written beside and renamed; `last` after every epoch, validated or not
+                ModelCheckpoint(folder, Path(LAST).stem, enable_version_counter=False, save_on_train_epoch_end=True),
+                *([ModelCheckpoint(folder, Path(BEST).stem, 'val_mean_iou', mode='max', enable_version_counter=False,
+                                   save_on_train_epoch_end=False)] if validated else []),
                 TQDMProgressBar(leave=True),
             ],
             enable_model_summary=False,
         )
-        try:
-            trainer.fit(
-                task,
-                DataLoader(train_indices, recipe.batch_size, sampler=_EpochSampler(len(train_indices), recipe.seed)),
-                DataLoader(val_indices, recipe.batch_size),
-                ckpt_path=last if last.is_file() else None,
-                weights_only=True,
-            )
-        except SystemExit as error:  # what Lightning makes of Ctrl-C
-            raise TrainingError(f'stopped in stage {stage.name}: go on with --resume') from error
-
-
+        trainer.fit(
+            task,
+            # they only count: the task knows which samples a step sees
+            DataLoader(TensorDataset(torch.arange(task.steps_per_epoch))),
+            DataLoader(TensorDataset(torch.arange(len(data[1].names))), recipe.batch_size) if validated else None,
+            ckpt_path=last if last.is_file() else None,
+            weights_only=True,
+        )
+    kept = _read_checkpoint(folder / (BEST if validated else LAST))['state_dict']
+    prefix = 'average.module.'
+    part.load_state_dict({name.removeprefix(prefix): kept[name] for name in kept if name.startswith(prefix)})
+    part.cpu()

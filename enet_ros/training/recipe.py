@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,8 +12,10 @@ from typing import Any, Literal
 import dacite
 import yaml
 
+from enet_ros.datasets.prepared import SPLITS
 from enet_ros.errors import EnetError
 from enet_ros.network.architecture import SIZE_MULTIPLE, Architecture
+from enet_ros.training.augmentation import ColorJitter
 
 
 class RecipeError(EnetError):
@@ -28,7 +32,7 @@ class Stage:
     """The encoder with a 1x1 classifier on labels of an eighth of the size, or the whole network."""
     epochs: int
     learning_rate: float
-    """At the start; it falls to zero along a half cosine."""
+    """The highest, reached after the warm-up."""
     crop: tuple[int, int]
     """Width and height in pixels of what is cut from the scaled image."""
     scale: tuple[float, float]
@@ -43,18 +47,30 @@ class Recipe:
 
     size: tuple[int, int]
     """Width and height that images are resized to; the size the model file then asks for."""
+    splits: tuple[str, ...]
+    """The splits that are trained on."""
+    hold_out: str
+    """Samples of `splits` whose names begin so are validated on instead of trained on: a drive, a city. '' = none."""
+    decoder_activation: Literal['prelu', 'relu']
+    decoder_dropout: float
+    last_kernel: Literal[2, 3]
     batch_size: int
+    """Of all processes together."""
+    optimizer: Literal['adam', 'adamw']
     weight_decay: float
-    brightness: float
-    """Images are multiplied by 1 plus or minus up to this."""
+    """Of convolutions; normalisations and PReLU slopes decay in neither optimizer (He et al. 2015, section 2.1)."""
+    schedule: Literal['cosine', 'poly']
+    """How the learning rate falls to zero: along a half cosine, or as (1 - t)^0.9."""
+    warmup_epochs: float
+    """It rises from zero for so long before."""
+    ema_decay: float
+    """What the moving average of the weights keeps at each step; the average is what is validated and kept. 0 = none."""
     precision: Literal['32-true', 'bf16-mixed', '16-mixed']
     """Of the arithmetic, in Lightning's terms; weights stay float32."""
     seed: int
     validate_every: int
-    """Epochs between measurements on the validation split."""
-    decoder_activation: Literal['prelu', 'relu']
-    decoder_dropout: float
-    last_kernel: Literal[2, 3]
+    """Epochs between measurements on the validation samples; a shorter stage is measured at its end."""
+    jitter: ColorJitter
     stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
@@ -63,10 +79,13 @@ class Recipe:
         for name, (width, height) in sizes.items():
             if min(width, height) < SIZE_MULTIPLE or width % SIZE_MULTIPLE or height % SIZE_MULTIPLE:
                 raise RecipeError(f'{name} is {width}x{height}: use positive multiples of {SIZE_MULTIPLE}')
+        if not self.splits or not set(self.splits) <= set(SPLITS) or len(set(self.splits)) != len(self.splits):
+            raise RecipeError(f'splits is {list(self.splits)}: name some of {", ".join(SPLITS)}, each once')
         Architecture(1, self.decoder_activation, self.decoder_dropout, self.last_kernel)  # raises ValueError
-        if not 0 <= self.brightness < 1 or not 0 <= self.weight_decay < math.inf:
-            raise RecipeError(f'brightness {self.brightness}, weight_decay {self.weight_decay}: '
-                              'brightness is from 0 to below 1, weight_decay at least 0')
+        if not 0 <= self.weight_decay < math.inf or not 0 <= self.warmup_epochs < math.inf:
+            raise RecipeError(f'weight_decay {self.weight_decay}, warmup_epochs {self.warmup_epochs}: both are 0 or more')
+        if not 0 <= self.ema_decay < 1:
+            raise RecipeError(f'ema_decay is {self.ema_decay}: it is from 0 to below 1')
         if self.batch_size < 1 or self.validate_every < 1:
             raise RecipeError(f'batch_size {self.batch_size}, validate_every {self.validate_every}: both start at 1')
         if not self.stages or self.stages[-1].network != 'enet':
@@ -86,8 +105,8 @@ class Recipe:
                                   'it must be above 1, else a weight is infinite or negative')
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read a recipe from a YAML file.
+def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from a YAML file and make `changes` to it, each KEY=VALUE, as in stages.decoder.epochs=10.
 
     Raises:
         RecipeError: a key is unknown or missing, or a value is of the wrong type or out of range.
@@ -101,7 +120,40 @@ def read_recipe(path: Path) -> Recipe:
         raise RecipeError(f'cannot read recipe {path}: {" ".join(str(error).split())}') from error
     if not isinstance(fields, dict):
         raise RecipeError(f'recipe {path} is no mapping of keys to values')
+    for change in changes:
+        _change(fields, change)
     try:
         return dacite.from_dict(Recipe, fields, dacite.Config(strict=True, cast=[tuple, float]))
-    except (dacite.DaciteError, TypeError, ValueError, RecipeError) as error:
+    except dacite.UnexpectedDataError as error:
+        known = {name: [field.name for field in dataclasses.fields(kind)]
+                 for name, kind in (('', Recipe), ('jitter', ColorJitter), ('stages', Stage))}
+        raise RecipeError(f'recipe {path}: unknown key {", ".join(sorted(map(str, error.keys)))}; known are '
+                          f'{", ".join(known[""])}; in jitter {", ".join(known["jitter"])}; '
+                          f'in each of stages {", ".join(known["stages"])}') from error
+    except (dacite.DaciteError, TypeError, ValueError, EnetError) as error:
         raise RecipeError(f'recipe {path}: {error}') from error
+
+
+def _change(fields: dict[str, Any], change: str) -> None:
+    """Make one KEY=VALUE change in a recipe that was read from YAML; stages are found by their names."""
+    key, equals, text = change.partition('=')
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        equals = ''
+    if not equals:
+        raise RecipeError(f'"{change}" is no change of a recipe: write KEY=VALUE, such as stages.decoder.epochs=10')
+    *parents, last = key.split('.')
+    place: Any = fields
+    for name in parents:
+        place = {stage.get('name'): stage for stage in place} if isinstance(place, list) else place
+        if not isinstance(place.get(name), (dict, list)):
+            raise RecipeError(f'"{change}": the recipe has no part {name}; choose from {_names(place)}')
+        place = place[name]
+    if not isinstance(place, dict) or last not in place:
+        raise RecipeError(f'"{change}": the recipe has no key {last} there; choose from {_names(place)}')
+    place[last] = value
+
+
+def _names(place: Any) -> str:  # noqa: ANN401 - what YAML gives
+    return ', '.join(stage.get('name', '') for stage in place) if isinstance(place, list) else ', '.join(place)
