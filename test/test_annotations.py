@@ -233,14 +233,18 @@ def test_a_single_file_is_divided(classes: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(('fields', 'reason'), [
     (coco(['a.jpg'], [[flat(SQUARE)]], 'cat'), r'instances_train.json holds class "cat", which is not in the classes file'),
     (coco(['a.jpg'], [[]]), r'instances_train.json: annotation 0 has no polygon or mask'),
-    (coco(['a.jpg'], [[[1, 2, 3]]]), r'instances_train.json holds a damaged polygon or mask'),
-    (coco(['a.jpg'], [{'size': [8, 10], 'counts': [3]}]), r'instances_train.json holds a damaged polygon or mask'),
+    (coco(['a.jpg'], [[[1, 2, 3]]]), r'instances_train.json holds a damaged size, polygon or mask'),
+    (coco(['a.jpg'], [{'size': [8, 10], 'counts': [3]}]), r'instances_train.json holds a damaged size, polygon or mask'),
+    (coco(['a.jpg'], [[[1, 2, 3, 4, float('nan'), 5]]]), r'damaged size, polygon or mask: a corner is not a number'),
+    ({**coco(['a.jpg'], []), 'images': [{'id': 7, 'file_name': 'a.jpg', 'height': -8, 'width': 9}]}, r'holds a damaged size'),
+    ({**coco(['a.jpg'], [[flat(SQUARE)]]), 'categories': []}, r'annotation 0 is of category 5 in image 7, one of which'),
     (coco(['b.jpg'], []), r'cannot read .*b.jpg: No such file'),
     (coco(['a.jpg', 'x/a.jpg'], []), r'would both become train/images/a: rename one'),
     ({'images': []}, r"instances_train.json lacks 'categories'"),
     ({'images': [1], 'categories': []}, r"instances_train.json is no file in COCO's format"),
     ([], r'instances_train.json holds no JSON object'),
-], ids=['unknown class', 'no area', 'odd corners', 'short mask', 'no image', 'same name', 'key missing', 'numbers', 'list'])
+], ids=['unknown class', 'no area', 'odd corners', 'short mask', 'no number', 'negative size', 'no category', 'no image',
+        'same name', 'key missing', 'numbers', 'list'])
 def test_a_coco_file_that_cannot_be_used_is_named(fields: object, reason: str, classes: Path, tmp_path: Path) -> None:
     image(tmp_path / 'src' / 'images' / 'a.jpg')
     image(tmp_path / 'src' / 'images' / 'x' / 'a.jpg')

@@ -169,6 +169,7 @@ def test_what_is_missing_is_named(classes: Path, tmp_path: Path) -> None:
     ('void:', 'rest: sky\nvoid:', r"rest is 'sky': choose void or a class of ground, box, person"),
     ('classes:', 'classes: [', r'cannot read'),
     ('classes:', 'classes: 3\nold:', r"'old' is no key"),
+    ('classes:', 'classes:\n  - a', r"class 'a' has no keys: write it like"),
 ], ids=lambda value: value if ' ' not in value else None)
 def test_a_wrong_classes_file_is_one_line(old: str, new: str, reason: str, classes: Path) -> None:
     assert old in CLASSES

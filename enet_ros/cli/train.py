@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         # float32 in PyTorch is the reference that every other engine is held against
         evaluation = evaluate(Segmenter(SegmenterConfig(path, 'torch', 'fp32')), validation)
         model = read_model(path)
-        split = f'{recipe.hold_out}* of {"+".join(recipe.splits)}' if recipe.hold_out else 'val'
+        split = f'{", ".join(recipe.hold_out)} of {"+".join(recipe.splits)}' if recipe.hold_out else 'val'
         write_model(path, replace(model.info, metrics={split: evaluation.summary()}), model.weights)
         heading = f'{path.name} on {split} of {dataset.name}: {evaluation.images} images, torch fp32'
         write_report(arguments.out / 'report', heading, evaluation, {'model': str(path), 'split': split})

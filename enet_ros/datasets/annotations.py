@@ -43,6 +43,14 @@ def class_id(path: Path, name: str, names: Mapping[str, int]) -> int:
 
 
 def fill_polygon(ids: NDArray[np.uint8], points: Sequence[Sequence[float]], index: int) -> None:
-    """Draw the polygon with the corners `points` (x, y in pixels) and its outline into `ids` (H x W)."""
-    corners = np.array(points, np.float64).reshape(-1, 2).round().astype(np.int32)
+    """Draw the polygon with the corners `points` (x, y in pixels) and its outline into `ids` (H x W).
+
+    Raises:
+        ValueError: a corner is no pair of numbers.
+
+    """
+    corners = np.array(points, np.float64).reshape(-1, 2)
+    if not np.isfinite(corners).all():
+        raise ValueError('a corner is not a number')
+    corners = corners.round().astype(np.int32)
     cv2.fillPoly(ids, [corners], index)

@@ -57,12 +57,16 @@ def read_classes(path: Path) -> Classes:
 
 
 def _classes(fields: dict[str, Any], text: str) -> Classes:
+    if not isinstance(fields, dict):
+        raise DatasetError('it is no mapping of keys to values: docs/datasets.md has an example')
     _check_keys(fields, _KEYS)
     for key in ('name', 'source', 'license'):
         if not isinstance(fields[key], str) or not fields[key]:
             raise DatasetError(f'{key} is {fields[key]!r}: it must be text')
     entries = fields['classes']
     for entry in entries:
+        if not isinstance(entry, dict):
+            raise DatasetError(f'class {entry!r} has no keys: write it like {{name: road, color: [128, 64, 128]}}')
         _check_keys(entry, _CLASS_KEYS)
     labels = LabelSet(tuple(entry['name'] for entry in entries), tuple(tuple(entry['color']) for entry in entries))
     table: dict[Any, int] = {}

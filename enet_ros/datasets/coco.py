@@ -75,6 +75,11 @@ def _read_file(path: Path, root: Path, part: str, classes: Classes) -> dict[Path
         ids = {category['id']: category['name'] for category in fields['categories']}
         areas: dict[int, list[tuple[int, Any]]] = {image['id']: [] for image in fields['images']}
         for annotation in fields['annotations']:
+            if annotation['category_id'] not in ids or annotation['image_id'] not in areas:
+                raise DatasetError(
+                    f'{path}: annotation {annotation["id"]} is of category {annotation["category_id"]} in image '
+                    f'{annotation["image_id"]}, one of which the file does not list: export it again'
+                )
             index = class_id(path, ids[annotation['category_id']], classes.names)
             if not annotation.get('segmentation'):
                 raise DatasetError(f'{path}: annotation {annotation["id"]} has no polygon or mask: add one or remove it')
@@ -97,8 +102,8 @@ def _image_path(root: Path, path: Path, part: str, file_name: str) -> Path:
 
 def _draw(path: Path, image: _Image, rest: int) -> NDArray[np.uint8]:
     """Draw the areas in their order, later ones over earlier ones."""
-    ids = np.full((image.height, image.width), rest, np.uint8)
     try:
+        ids = np.full((image.height, image.width), rest, np.uint8)
         for index, segmentation in image.areas:
             if isinstance(segmentation, dict):
                 ids[_mask(segmentation) > 0] = index
@@ -106,7 +111,7 @@ def _draw(path: Path, image: _Image, rest: int) -> NDArray[np.uint8]:
                 for polygon in segmentation:
                     fill_polygon(ids, polygon, index)
     except (KeyError, TypeError, ValueError, IndexError, cv2.error) as error:
-        raise DatasetError(f'{path} holds a damaged polygon or mask: {" ".join(str(error).split())}') from error
+        raise DatasetError(f'{path} holds a damaged size, polygon or mask: {" ".join(str(error).split())}') from error
     return ids
 
 

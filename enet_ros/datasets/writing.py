@@ -120,7 +120,8 @@ def _check_free(root: Path, source: SourceDataset) -> None:
         expected = {_image_name(pair) for pair in pairs}
         folder = root / split / 'images'
         if folder.is_dir() and (foreign := [path for path in image_files(folder) if path.name not in expected]):
-            raise DatasetError(f'{root} holds other images, such as {foreign[0]}: choose another folder or empty it')
+            raise DatasetError(f'{root} holds other images, such as {foreign[0]}: choose another folder or empty it, also '
+                               'when other images are to be held out than before')
     written = {(root / split / kind).resolve() for split in SPLITS for kind in ('images', 'labels')}
     for folder in {path.parent for pairs in source.splits.values() for pair in pairs for path in _files(pair)}:
         if folder.resolve() in written:

@@ -50,8 +50,8 @@ def choose_samples(dataset: Dataset, recipe: Recipe) -> tuple[list[Sample], list
         held = [sample for sample in samples if sample.stem.startswith(recipe.hold_out)]
         rest = [sample for sample in samples if not sample.stem.startswith(recipe.hold_out)]
         if not held or not rest:
-            raise DatasetError(f'hold_out "{recipe.hold_out}" begins the names of {len(held)} of {len(samples)} samples: '
-                               'choose what begins some, such as the name of a drive')
+            raise DatasetError(f'hold_out {list(recipe.hold_out)} takes {len(held)} of {len(samples)} samples: choose what '
+                               'the names of some begin with, such as drives')
         return rest, held
     return samples, [] if 'val' in recipe.splits or 'val' not in dataset.pixels else dataset.samples('val')
 

@@ -23,6 +23,7 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -84,6 +85,22 @@ class SegmentationTask(lightning.LightningModule):
         """Move the images to where the training runs."""
         self.train_images, self.val_images = self.train_images.to(self.device), self.val_images.to(self.device)
 
+    def on_train_start(self) -> None:
+        """Take the learning rate from the recipe, not from the checkpoint: a resumed run may have a lower one."""
+        schedule = self.trainer.lr_scheduler_configs[0].scheduler
+        schedule.base_lrs = [self.stage.learning_rate] * len(schedule.base_lrs)
+        for group in self.trainer.optimizers[0].param_groups:
+            group['lr'] = self.stage.learning_rate * self._rate(self.global_step)
+
+    def on_train_epoch_start(self) -> None:
+        """Have the last epoch validated, too: the learning rate's way down makes it the best one as a rule."""
+        if self.current_epoch == self.stage.epochs - 1:
+            self.trainer.check_val_every_n_epoch = 1
+
+    def on_fit_end(self) -> None:
+        """Let go of the images, which the next stage moves to the device again."""
+        del self.train_images, self.val_images
+
     def _batch(self) -> Tensor:
         """Return the indices of this step's samples."""
         epoch, position = divmod(self.global_step, self.steps_per_epoch)
@@ -92,9 +109,8 @@ class SegmentationTask(lightning.LightningModule):
         return order[position * self.recipe.batch_size :][: self.recipe.batch_size]
 
     def _share(self, indices: Tensor) -> Tensor:
-        """Return what of a batch this process computes; never nothing, for then the others would wait for it."""
-        share = indices[self.global_rank :: self.trainer.world_size]
-        return share if len(share) else indices[:1]
+        """Return what of a batch this process computes."""
+        return indices[self.global_rank :: self.trainer.world_size]
 
     def training_step(self, _: object) -> Tensor:
         """Return the loss of random views of this step's samples."""
@@ -114,7 +130,7 @@ class SegmentationTask(lightning.LightningModule):
             names = ', '.join(self.train_images.names[index] for index in indices.tolist())
             raise TrainingError(
                 f'the loss is {loss.item()} in stage {self.stage.name}, epoch {self.current_epoch}, step {self.global_step} '
-                f'(samples {names}): lower learning_rate or mend these samples; the last checkpoint is kept'
+                f'(samples {names}): go on from the last checkpoint with --resume and a lower learning_rate'
             )
         figures = {'loss': loss.detach(), 'learning_rate': self.trainer.optimizers[0].param_groups[0]['lr']}
         self.log_dict(figures, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=len(indices))
@@ -147,16 +163,16 @@ class SegmentationTask(lightning.LightningModule):
         others = [parameter for parameter in self.network.parameters() if parameter.ndim == 1]
         optimizer = kind([{'params': weights, 'weight_decay': self.recipe.weight_decay},
                           {'params': others, 'weight_decay': 0.0}], self.stage.learning_rate)
-        warmup, steps = self.recipe.warmup_epochs * self.steps_per_epoch, self.stage.epochs * self.steps_per_epoch
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / (warmup + 1)
-            rest = max(0.0, (steps - step) / max(1.0, steps - warmup))
-            return 0.5 * (1 - math.cos(math.pi * rest)) if self.recipe.schedule == 'cosine' else rest**0.9
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
+
+    def _rate(self, step: int) -> float:
+        """Return the share of the stage's learning rate that `step` uses."""
+        warmup, steps = self.recipe.warmup_epochs * self.steps_per_epoch, self.stage.epochs * self.steps_per_epoch
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        rest = max(0.0, (steps - step) / max(1.0, steps - warmup))
+        return 0.5 * (1 - math.cos(math.pi * rest)) if self.recipe.schedule == 'cosine' else float(rest**0.9)
 
     def _targets(self, labels: Tensor) -> Tensor:
         """Return the labels that the stage's network predicts: its output is an eighth of the size for the encoder alone."""
@@ -169,12 +185,11 @@ class _StopOnSignal(lightning.Callback):
     def __init__(self, checkpoint: Path) -> None:
         self.checkpoint = checkpoint
         self.received: signal.Signals | None = None
-        self.former: dict[int, Any] = {}
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Take the signals from Lightning, which would stop without saving."""
+        """Take the signals from Lightning, which would stop without saving, and in the end restores what was before it."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            self.former[number] = signal.signal(number, self._receive)
+            signal.signal(number, self._receive)
 
     def _receive(self, number: int, _: FrameType | None) -> None:
         self.received = signal.Signals(number)
@@ -192,9 +207,7 @@ class _StopOnSignal(lightning.Callback):
             self._stop()
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Give the signals back."""
-        for number, handler in self.former.items():
-            signal.signal(number, handler)
+        """Stop between two stages."""
         if self._stops(trainer):
             self._stop()
 
@@ -205,6 +218,38 @@ class _StopOnSignal(lightning.Callback):
     def _stop(self) -> None:
         raise TrainingError(f'stopped by {self.received.name if self.received else "another process"}: '
                             f'go on with --resume, {self.checkpoint} is saved')
+
+
+class _WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints beside their place and renames them; Lightning copies them there from the temporary folder."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
+        """Write `checkpoint`, unless its weights are lost: then the former one is worth more."""
+        for name, values in checkpoint['state_dict'].items():
+            if not torch.isfinite(values).all():
+                raise TrainingError(f'{name} is not finite after step {checkpoint["global_step"]}, {path} is as it was: '
+                                    'go on with --resume and a lower learning_rate')
+        with replacing(Path(path)) as temporary:
+            try:
+                torch.save(checkpoint, temporary)
+            except RuntimeError as error:  # of torch's own writer, when the disk is full
+                raise TrainingError(f'cannot write {path}: make room on the disk, then go on with --resume') from error
+
+
+class _BestCheckpoint(ModelCheckpoint):
+    """Keeps the best epoch, also of a run whose folder was moved; Lightning's would take the first epoch after that."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, Path(BEST).stem, 'val_mean_iou', mode='max', enable_version_counter=False,
+                         save_on_train_epoch_end=False)
+        self.path = str(folder / BEST)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what was saved, with today's paths."""
+        moved: dict[str, Any] = {'dirpath': self.dirpath}
+        for score in state_dict['best_k_models'].values():  # one, once something was validated
+            moved |= {'best_model_path': self.path, 'kth_best_model_path': self.path, 'best_k_models': {self.path: score}}
+        super().load_state_dict({**state_dict, **moved})
 
 
 def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool = False, compiled: bool = False) -> Path:
@@ -267,20 +312,34 @@ def _claim(out: Path, recipe: Recipe, dataset: Dataset, resume: bool) -> str:
     run = {'dataset': dataset.name, 'classes': names, 'pixels': dataset.pixels, 'recipe': asdict(recipe)}
     text = json.dumps(run, indent=2) + '\n'
     path = out / 'run.json'
-    if not path.exists() or not is_main_process():
+    if not is_main_process():
+        return text
+    if not path.exists():
+        for stage in recipe.stages:
+            if (out / stage.name).exists():
+                raise TrainingError(f'{out / stage.name} is there, but no {path} says of which run: choose another folder')
         return text
     if not resume:
         raise TrainingError(f'{out} already holds a run: add --resume to go on with it, or choose another folder')
-    if path.read_text(encoding='utf-8') != text:
+    if _without_rates(json.loads(path.read_text(encoding='utf-8'))) != _without_rates(json.loads(text)):
         raise TrainingError(f'{out} holds a run with another recipe or dataset, see {path}: choose another folder')
     return text
 
 
+def _without_rates(run: dict[str, Any]) -> dict[str, Any]:
+    """Return a run without its learning rates, which may be lowered when a loss was not finite."""
+    stages = [{**stage, 'learning_rate': None} for stage in run['recipe']['stages']]
+    return {**run, 'recipe': {**run['recipe'], 'stages': stages}}
+
+
 def _read_checkpoint(path: Path) -> dict[str, Any]:
+    remedy = f'remove the folder {path.parent} and add --resume to begin this stage anew'
+    if not path.is_file():
+        raise TrainingError(f'there is no checkpoint {path}: {remedy}')
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
     except Exception as error:  # torch has no exception of its own for a damaged file
-        raise TrainingError(f'checkpoint {path} is damaged: remove it to begin its stage anew') from error
+        raise TrainingError(f'checkpoint {path} is damaged: {remedy}') from error
     return checkpoint
 
 
@@ -289,15 +348,19 @@ def _train_stage(network: ENet, recipe: Recipe, stage: Stage, data: tuple[Images
     """Train `network` by one stage and leave the kept weights in it."""
     part: ENet | EncoderClassifier = network
     if stage.network == 'encoder':
+        torch.manual_seed(recipe.seed)  # else the classifier would depend on whether the run was resumed
         part = EncoderClassifier(network.encoder, len(weights))
     task = SegmentationTask(part, recipe, stage, data[0], data[1], weights)
     if compiled:
         task.network.compile()
+    processes, here = int(os.environ.get('WORLD_SIZE', '1')), int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
+    if min(recipe.batch_size, len(data[0].names)) < processes:
+        raise TrainingError(f'batch_size {recipe.batch_size} and {len(data[0].names)} samples leave some of {processes} '
+                            'processes without any: start fewer')
     last = folder / LAST
     if last.is_file():
         _read_checkpoint(last)
     validated = bool(data[1].names)
-    processes, here = int(os.environ.get('WORLD_SIZE', '1')), int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
     with warnings.catch_warnings():
         # Lightning warns of its own use of PyTorch, of folders that hold logs, and of loaders without worker processes
         warnings.filterwarnings('ignore', module=r'lightning\.')
@@ -317,12 +380,12 @@ def _train_stage(network: ENet, recipe: Recipe, stage: Stage, data: tuple[Images
             logger=[CSVLogger(folder, name='log'), TensorBoardLogger(folder, name='tensorboard')],
             callbacks=[
                 _StopOnSignal(last),
-                # files written beside and renamed; `last` after every epoch, validated or not
+                # after every epoch, validated or not
                 ModelCheckpoint(folder, Path(LAST).stem, enable_version_counter=False, save_on_train_epoch_end=True),
-                *([ModelCheckpoint(folder, Path(BEST).stem, 'val_mean_iou', mode='max', enable_version_counter=False,
-                                   save_on_train_epoch_end=False)] if validated else []),
+                *([_BestCheckpoint(folder)] if validated else []),
                 TQDMProgressBar(leave=True),
             ],
+            plugins=[_WholeCheckpoints()],
             enable_model_summary=False,
         )
         trainer.fit(
@@ -333,7 +396,9 @@ def _train_stage(network: ENet, recipe: Recipe, stage: Stage, data: tuple[Images
             ckpt_path=last if last.is_file() else None,
             weights_only=True,
         )
-    kept = _read_checkpoint(folder / (BEST if validated else LAST))['state_dict']
+    # read by the process that wrote it: the others may be on machines with other disks
+    kept = _read_checkpoint(folder / (BEST if validated else LAST))['state_dict'] if trainer.is_global_zero else {}
     prefix = 'average.module.'
-    part.load_state_dict({name.removeprefix(prefix): kept[name] for name in kept if name.startswith(prefix)})
+    kept = trainer.strategy.broadcast({name.removeprefix(prefix): kept[name] for name in kept if name.startswith(prefix)})
+    part.load_state_dict(kept)
     part.cpu()

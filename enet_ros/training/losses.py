@@ -21,4 +21,6 @@ def segmentation_loss(scores: Tensor, labels: Tensor, weights: Tensor) -> tuple[
     Their quotient is the mean. `scores` is N x C x H x W, `labels` N x H x W of class ids (255 = void), `weights` C.
     """
     losses = functional.cross_entropy(scores.float(), labels.long(), weights, ignore_index=VOID, reduction='sum')
-    return losses, weights[labels[labels != VOID].long()].sum()
+    # not by selecting pixels, whose number a GPU would have to tell before it goes on
+    of_pixels = weights[labels.long().clamp(max=len(weights) - 1)].masked_fill(labels == VOID, 0)
+    return losses, of_pixels.sum()

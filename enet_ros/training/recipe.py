@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import dacite
 import yaml
@@ -49,8 +49,8 @@ class Recipe:
     """Width and height that images are resized to; the size the model file then asks for."""
     splits: tuple[str, ...]
     """The splits that are trained on."""
-    hold_out: str
-    """Samples of `splits` whose names begin so are validated on instead of trained on: a drive, a city. '' = none."""
+    hold_out: tuple[str, ...]
+    """Samples of `splits` whose names begin with one of these are validated on instead of trained on: drives, cities."""
     decoder_activation: Literal['prelu', 'relu']
     decoder_dropout: float
     last_kernel: Literal[2, 3]
@@ -69,7 +69,7 @@ class Recipe:
     """Of the arithmetic, in Lightning's terms; weights stay float32."""
     seed: int
     validate_every: int
-    """Epochs between measurements on the validation samples; a shorter stage is measured at its end."""
+    """Epochs between measurements on the validation samples; a stage's last epoch is always measured."""
     jitter: ColorJitter
     stages: tuple[Stage, ...]
 
@@ -98,6 +98,9 @@ class Recipe:
             if stage.epochs < 1 or not 0 < stage.learning_rate < math.inf:
                 raise RecipeError(f'stage {stage.name}: epochs {stage.epochs}, learning_rate {stage.learning_rate}: '
                                   'both must be positive')
+            if stage.epochs < self.warmup_epochs:
+                raise RecipeError(f'stage {stage.name}: epochs {stage.epochs} are fewer than the warmup_epochs '
+                                  f'{self.warmup_epochs}')
             if not 0 < stage.scale[0] <= stage.scale[1] < math.inf:
                 raise RecipeError(f'stage {stage.name}: scale is {list(stage.scale)}: give a smaller and a larger factor')
             if not 1 < stage.class_weight_constant < math.inf:
@@ -123,15 +126,33 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     for change in changes:
         _change(fields, change)
     try:
-        return dacite.from_dict(Recipe, fields, dacite.Config(strict=True, cast=[tuple, float]))
+        return dacite.from_dict(Recipe, _tuples(fields), dacite.Config(strict=True, cast=[float]))
     except dacite.UnexpectedDataError as error:
         known = {name: [field.name for field in dataclasses.fields(kind)]
                  for name, kind in (('', Recipe), ('jitter', ColorJitter), ('stages', Stage))}
         raise RecipeError(f'recipe {path}: unknown key {", ".join(sorted(map(str, error.keys)))}; known are '
                           f'{", ".join(known[""])}; in jitter {", ".join(known["jitter"])}; '
                           f'in each of stages {", ".join(known["stages"])}') from error
+    except dacite.WrongTypeError as error:
+        raise RecipeError(f'recipe {path}: {error.field_path} must be {_describe(error.field_type)}') from error
     except (dacite.DaciteError, TypeError, ValueError, EnetError) as error:
         raise RecipeError(f'recipe {path}: {error}') from error
+
+
+def _describe(kind: Any) -> str:  # noqa: ANN401 - a type or what typing makes of it
+    if get_origin(kind) is Literal:
+        return f'one of {", ".join(map(str, get_args(kind)))}'
+    if get_origin(kind) is tuple:
+        first, *others = get_args(kind)
+        return f'a list in [ ]{"" if others == [...] else f" of {1 + len(others)}"}, each {_describe(first)}'
+    return {int: 'a whole number', float: 'a number', str: 'text'}.get(kind, f'a {kind.__name__}')
+
+
+def _tuples(value: Any) -> Any:  # noqa: ANN401 - what YAML gives
+    """Return what was read from YAML with tuples for its lists."""
+    if isinstance(value, dict):
+        return {key: _tuples(part) for key, part in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _change(fields: dict[str, Any], change: str) -> None:
