@@ -236,7 +236,7 @@ def test_a_single_file_is_divided(classes: Path, tmp_path: Path) -> None:
     (coco(['a.jpg'], [[[1, 2, 3]]]), r'instances_train.json holds a damaged size, polygon or mask'),
     (coco(['a.jpg'], [{'size': [8, 10], 'counts': [3]}]), r'instances_train.json holds a damaged size, polygon or mask'),
     (coco(['a.jpg'], [[[1, 2, 3, 4, float('nan'), 5]]]), r'damaged size, polygon or mask: a corner is not a number'),
-    ({**coco(['a.jpg'], []), 'images': [{'id': 7, 'file_name': 'a.jpg', 'height': -8, 'width': 9}]}, r'holds a damaged size'),
+    ({**coco(['a.jpg'], []), 'images': [{'id': 7, 'file_name': 'a.jpg', 'height': -8, 'width': 9}]}, r'a damaged size'),
     ({**coco(['a.jpg'], [[flat(SQUARE)]]), 'categories': []}, r'annotation 0 is of category 5 in image 7, one of which'),
     (coco(['b.jpg'], []), r'cannot read .*b.jpg: No such file'),
     (coco(['a.jpg', 'x/a.jpg'], []), r'would both become train/images/a: rename one'),
