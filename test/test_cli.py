@@ -184,7 +184,7 @@ def test_convert_and_train_make_a_model_that_evaluate_and_segment_take(tmp_path:
     assert '4 train, 2 val' in enet('convert', 'camvid', tmp_path / 'src', tmp_path / 'data').stdout
     stage = '{network: encoder, epochs: 1, learning_rate: 0.001, crop: [48, 32], scale: [0.5, 1], class_weight_constant: 1.2'
     stages = f'stages=[{stage}, name: encoder}}, {stage.replace("encoder", "enet")}, name: decoder}}]'
-    changes = ('size=[96, 64]', 'batch_size=2', 'precision=32-true', stages)
+    changes = ('size=[96, 64]', 'splits=[train]', 'batch_size=2', 'warmup_epochs=0', 'precision=32-true', stages)
     train = ('train', '--data', tmp_path / 'data', '--out', tmp_path / 'run',
              *(part for change in changes for part in ('--set', change)))
     enet(*train)
