@@ -21,7 +21,6 @@ from enet_ros.network.model_file import read_model
 from enet_ros.segmenter import Segmenter, SegmenterConfig
 from enet_ros.training.recipe import read_recipe
 
-
 MEASURED = 'val (trained on)'
 
 
