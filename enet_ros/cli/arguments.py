@@ -22,7 +22,7 @@ def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
                         help='model file (default: the CamVid model of the package)')
     parser.add_argument('--backend', choices=BACKENDS, default='auto', help='engine that runs the network')
     parser.add_argument('--precision', choices=PRECISIONS, default='auto', help='type that the engine computes in')
-    parser.add_argument('--size', type=_size, default=(0, 0), metavar='WxH',
+    parser.add_argument('--size', type=size, default=(0, 0), metavar='WxH',
                         help="network size in pixels, multiples of 8 (default: the model's)")
 
 
@@ -39,7 +39,8 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the results for machines, too')
 
 
-def _size(text: str) -> tuple[int, int]:
+def size(text: str) -> tuple[int, int]:
+    """Read a network size, such as 640x360, as width and height."""
     try:
         width, height = (int(side) for side in text.lower().split('x'))
     except ValueError:
@@ -47,3 +48,21 @@ def _size(text: str) -> tuple[int, int]:
     if min(width, height) < SIZE_MULTIPLE or width % SIZE_MULTIPLE or height % SIZE_MULTIPLE:
         raise argparse.ArgumentTypeError(f'{text}: width and height must be positive multiples of {SIZE_MULTIPLE}')
     return width, height
+
+
+def positive_integer(text: str) -> int:
+    """Read a whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'"{text}" is no whole number from 1 on')
+    return int(text)
+
+
+def positive_number(text: str) -> float:
+    """Read a finite number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0 < number < float('inf'):
+        raise argparse.ArgumentTypeError(f'"{text}" is no number above 0')
+    return number

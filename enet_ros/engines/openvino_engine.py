@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ class OpenVinoEngine:
     backend = 'openvino'
     device = 'cpu'
 
-    def __init__(self, model: ModelFile, size: tuple[int, int], precision: str) -> None:
+    def __init__(self, model: ModelFile, size: tuple[int, int], precision: str, batch: int = 1) -> None:
         """Compile `model` for images of `size` (width, height); precision auto is bf16 where the CPU has it, else fp32.
 
         Raises:
@@ -37,19 +38,29 @@ class OpenVinoEngine:
             has = 'fp32 or bf16' if has_bf16 else 'fp32'
             raise EngineError(f'precision {precision} is not supported by this CPU with backend openvino: choose {has}')
         graph = _find_graph(core, model)
-        graph.reshape([1, size[1], size[0], 3])
+        graph.reshape([batch, size[1], size[0], 3])
         compiled = core.compile_model(
             graph, 'CPU', {'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': _TYPES[precision]}
         )
         self.precision = precision
-        self.size = size
+        self.size, self.batch = size, batch
+        self._shape = (batch, size[1], size[0], 3)
         self._request = compiled.create_infer_request()
 
     def infer(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the label ids (H x W, uint8) of `image` (H x W x 3, uint8, RGB); the next call overwrites them."""
-        self._request.infer([image[None]], share_inputs=True)
-        labels: NDArray[np.uint8] = self._request.get_output_tensor().data[0]
-        return labels
+        """Return the label ids (H x W, uint8) of `image` (H x W x 3, uint8, RGB), or of a batch; the next call overwrites them."""
+        self._request.infer([image.reshape(self._shape)], share_inputs=True)
+        labels: NDArray[np.uint8] = self._request.get_output_tensor().data
+        return labels.reshape(image.shape[:-1])
+
+    def network_times(self, runs: int) -> list[float]:
+        """Return the milliseconds of each of `runs` runs on the last image."""
+        times = []
+        for _ in range(runs):
+            start = time.perf_counter()
+            self._request.infer()
+            times.append(1e3 * (time.perf_counter() - start))
+        return times
 
 
 def _cpu_has_bf16() -> bool:

@@ -1,0 +1,25 @@
+"""A model file of SegNet, the paper's baseline, for measuring what it costs: its weights are random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from enet_ros.network.architecture import SegNetArchitecture
+from enet_ros.network.load import make_network
+from enet_ros.network.model_file import ModelFile, ModelInfo, write_model
+
+
+def write_segnet(path: Path, like: ModelFile) -> None:
+    """Write an untrained SegNet with the classes of `like` to `path`; its labels mean nothing, its time is a trained one's.
+
+    Raises:
+        EnetError: the file cannot be written.
+
+    """
+    torch.manual_seed(0)
+    architecture = SegNetArchitecture(like.info.architecture.classes)
+    weights = make_network(architecture).state_dict()
+    info = ModelInfo(architecture, like.info.labels, like.info.training_size, 'none', {}, 'untrained')
+    write_model(path, info, {name: values.numpy() for name, values in weights.items() if values.is_floating_point()})

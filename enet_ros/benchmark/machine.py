@@ -1,0 +1,45 @@
+"""What a benchmark ran on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from enet_ros.engines.engine import has_nvidia_gpu
+
+_PACKAGES = ('enet_ros', 'torch', 'tensorrt', 'torch2trt', 'openvino', 'nncf', 'numpy')
+_FLAGS = ('avx2', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'amx_bf16', 'amx_int8', 'asimd', 'bf16', 'i8mm')
+"""Of a CPU, that decide which precision is fast."""
+
+
+def describe_machine() -> dict[str, str]:
+    """Return processor, GPU and versions, for the head of a table."""
+    cores = len(os.sched_getaffinity(0))
+    machine = {'CPU': f'{_cpu_name()}, {cores} cores for this process'}
+    if has_nvidia_gpu():
+        import torch
+
+        if torch.cuda.is_available():
+            machine['GPU'] = f'{torch.cuda.get_device_name()}, compute capability %d.%d' % torch.cuda.get_device_capability()
+    versions = []
+    for package in _PACKAGES:
+        try:
+            versions.append(f'{package} {version(package)}')
+        except PackageNotFoundError:
+            continue
+    return machine | {'system': f'{platform.system()} {platform.release()}, Python {platform.python_version()}',
+                      'packages': ', '.join(versions)}
+
+
+def _cpu_name() -> str:
+    """Return the processor's name and the instructions that matter here."""
+    try:
+        lines = [line.partition(':') for line in Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()]
+    except OSError:
+        return platform.machine()
+    found = {key.strip().lower(): value.strip() for key, _, value in lines}
+    flags = found.get('flags', found.get('features', '')).split()
+    name = found.get('model name', platform.machine())
+    return f'{name} ({", ".join(flag for flag in _FLAGS if flag in flags)})'

@@ -1,0 +1,182 @@
+"""Measure one engine at one size, in a process of its own, together with its peer."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from enet_ros.benchmark.power import board_power
+from enet_ros.engines.engine import Engine, EngineError, create_engine
+from enet_ros.errors import EnetError
+from enet_ros.network.model_file import ModelFile, read_model
+from enet_ros.scene import draw_scene
+
+EAGER = 'torch-eager'
+_BLOCK_SECONDS = 0.2
+"""Engine and peer take turns of this length, so that both see the machine's good and bad moments alike."""
+_FEWEST_RUNS = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """What to measure."""
+
+    model: Path
+    backend: str
+    """One of the engines', or `torch-eager`."""
+    precision: str
+    size: tuple[int, int]
+    """Width and height in pixels."""
+    batch: int
+    seconds: float
+    """How long to measure at the least, without warm-up."""
+    peer: bool
+    """Whether to measure PyTorch eager in turns with the engine."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A measurement; milliseconds are medians and for the whole batch."""
+
+    model: str
+    backend: str
+    precision: str
+    device: str
+    width: int
+    height: int
+    batch: int
+    engine_ms: float
+    """The network alone, from bytes to label ids, without copies to and from a GPU."""
+    engine_p99_ms: float
+    end_to_end_ms: float
+    """From an image array to a label array, both in the computer's memory."""
+    end_to_end_p99_ms: float
+    fps: float
+    """Images a second, end to end."""
+    peak_memory_mb: float
+    """Of the process on a CPU; on a GPU, of the device, for this engine."""
+    runs: int
+    """End to end."""
+    times_eager: float | None
+    """How many times as fast as PyTorch eager, end to end and in turns with it; None if that was not measured."""
+    power_w: float | None
+    """Mean of the whole board while measuring; None without such a sensor."""
+
+
+class NotMeasurable(EnetError):
+    """A case that this machine cannot run, and why."""
+
+
+class OutOfMemory(NotMeasurable):
+    """A case that this machine lacks the memory for."""
+
+
+def measure(case: Case) -> Row:
+    """Measure `case` in a new process, whose memory is nothing but its own and whose end hurts nobody.
+
+    Raises:
+        OutOfMemory: it does not fit.
+        NotMeasurable: the backend, or this hardware, cannot run it.
+
+    """
+    context = multiprocessing.get_context('spawn')
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(case, sender), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        result = receiver.recv()
+    except EOFError:
+        process.join()
+        if process.exitcode == -signal.SIGKILL:  # as the kernel does with what takes too much
+            raise OutOfMemory('ended by the system, as it does for lack of memory') from None
+        raise NotMeasurable(f'its process ended with code {process.exitcode}') from None
+    finally:
+        process.join()
+    if isinstance(result, NotMeasurable):
+        raise result
+    return result
+
+
+def _child(case: Case, sender: Connection) -> None:
+    try:
+        sender.send(_measure(case))
+    except (EnetError, MemoryError, RuntimeError) as error:
+        text = ' '.join(str(error).split()) or type(error).__name__
+        # PyTorch and OpenVINO have no common type for it
+        short = isinstance(error, MemoryError) or any(word in text.lower() for word in ('memory', 'alloc'))
+        sender.send((OutOfMemory if short else NotMeasurable)(text))
+    except KeyboardInterrupt:
+        pass  # the parent says so
+
+
+def _measure(case: Case) -> Row:
+    model = read_model(case.model)
+    width, height = case.size
+    image = np.stack([draw_scene(number, width, height)[0][..., ::-1] for number in range(case.batch)])
+    image = image[0] if case.batch == 1 else image
+    engine = _make(case, model)
+    memory = _MemoryOnGpu() if engine.device == 'cuda' else None
+    start = time.perf_counter()
+    engine.infer(image)
+    once = time.perf_counter() - start
+    for _ in range(3 if once < 1 else 0):  # what takes long is warm after once
+        engine.infer(image)
+    turns: dict[str, Callable[[int], list[float]]] = {
+        'end to end': lambda runs: _times(engine, image, runs), 'engine': engine.network_times,
+    }
+    times: dict[str, list[float]] = {name: turn(1)[:0] for name, turn in turns.items()}
+    peak = memory.peak() if memory else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if case.peer:
+        from enet_ros.benchmark.eager import EagerEngine
+
+        peer = EagerEngine(model, case.size, case.batch)
+        turns['peer'] = lambda runs: _times(peer, image, runs)
+        times['peer'] = turns['peer'](2)[:0]
+    powers: list[float] = []
+    start = time.perf_counter()
+    while time.perf_counter() - start < case.seconds or len(times['end to end']) < _FEWEST_RUNS:
+        for name, turn in turns.items():
+            last = times[name][-1] / 1e3 if times[name] else _BLOCK_SECONDS
+            times[name] += turn(max(1, round(_BLOCK_SECONDS / last)))
+            if name == 'end to end' and (power := board_power()) is not None:
+                powers.append(power)
+    end_to_end, network = np.median(times['end to end']), np.median(times['engine'])
+    return Row(
+        model=case.model.stem, backend=engine.backend, precision=engine.precision, device=engine.device, width=width,
+        height=height, batch=case.batch, engine_ms=float(network),
+        engine_p99_ms=float(np.percentile(times['engine'], 99)), end_to_end_ms=float(end_to_end),
+        end_to_end_p99_ms=float(np.percentile(times['end to end'], 99)), fps=float(1e3 * case.batch / end_to_end),
+        peak_memory_mb=float(peak), runs=len(times['end to end']),
+        times_eager=float(np.median(times['peer']) / end_to_end) if case.peer else None,
+        power_w=float(np.mean(powers)) if powers else None,
+    )
+
+
+def _make(case: Case, model: ModelFile) -> Engine:
+    if case.backend == EAGER:
+        from enet_ros.benchmark.eager import EagerEngine
+
+        engine = EagerEngine(model, case.size, case.batch)
+        if case.precision not in ('auto', engine.precision):
+            raise EngineError(f'{EAGER} runs in {engine.precision} here')
+        return engine
+    return create_engine(model, case.size, case.backend, case.precision, batch=case.batch)
+
+
+def _times(engine: Engine, image: NDArray[np.uint8], runs: int) -> list[float]:
+    times = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        engine.infer(image)
+        times.append(1e3 * (time.perf_counter() - start))
+    return times

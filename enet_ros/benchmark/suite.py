@@ -1,0 +1,126 @@
+"""Which cases to measure, and measuring them one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tqdm import tqdm
+
+from enet_ros.benchmark.measure import EAGER, Case, NotMeasurable, OutOfMemory, Row, measure
+from enet_ros.benchmark.tables import CostRow
+from enet_ros.engines.engine import BACKENDS, PRECISIONS, EngineError, has_nvidia_gpu, missing_packages
+from enet_ros.errors import EnetError
+from enet_ros.network.model_file import ModelFile, read_model
+
+BENCHMARK_BACKENDS = (*(backend for backend in BACKENDS if backend != 'auto'), EAGER)
+BENCHMARK_PRECISIONS = tuple(precision for precision in PRECISIONS if precision != 'auto')
+NETWORK_NAMES = {'enet': 'ENet', 'segnet': 'SegNet'}
+"""Of the networks in model files, as the paper writes them."""
+
+
+@dataclass
+class Results:
+    """What came of the cases."""
+
+    rows: list[Row] = field(default_factory=list)
+    out_of_memory: list[Case] = field(default_factory=list)
+    left_out: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Why a backend (first) is not measured in a precision (second)."""
+
+
+def choose_backends(backends: Sequence[str] | None) -> list[str]:
+    """Return the backends to measure: `backends`, or else all that are installed and compile in seconds.
+
+    Raises:
+        EngineError: one of `backends` is not installed; names the packages.
+
+    """
+    if backends is None:
+        return [name for name in BENCHMARK_BACKENDS
+                if not _missing(name) and (name != 'torch-compile' or has_nvidia_gpu())]
+    for name in backends:
+        if missing := _missing(name):
+            raise EngineError(f'backend {name} is not installed: pip install {" ".join(missing)}')
+    return list(backends)
+
+
+@contextmanager
+def benchmark_models(paths: Sequence[Path], segnet: bool) -> Iterator[dict[Path, ModelFile]]:
+    """Yield the model files at `paths` and, with `segnet` and where torch is installed, an untrained SegNet beside them.
+
+    Raises:
+        EnetError: a file cannot be used, or two have the same name.
+
+    """
+    models = {path: read_model(path) for path in paths}
+    if len({path.stem for path in models}) < len(models):
+        raise EnetError('two model files have the same name, and the tables name them by it: rename one')
+    with TemporaryDirectory(prefix='enet-benchmark-') as folder:
+        if segnet and not _missing(EAGER):
+            from enet_ros.benchmark.baseline import write_segnet
+
+            path = Path(folder) / 'segnet_untrained.safetensors'
+            write_segnet(path, next(iter(models.values())))
+            models[path] = read_model(path)
+        yield models
+
+
+def make_cases(models: dict[Path, ModelFile], backends: Sequence[str], precisions: Sequence[str], sizes: Sequence[tuple[int, int]],
+               batches: Sequence[int], seconds: float) -> list[Case]:
+    """Return all combinations; ENet's are measured in turns with PyTorch eager, where torch is installed."""
+    return [
+        Case(path, backend, precision, size, batch, seconds,
+             peer=backend != EAGER and models[path].info.architecture.network == 'enet' and not _missing(EAGER))
+        for path, backend, batch in product(models, backends, batches)
+        for precision in (('auto',) if backend == EAGER else precisions)
+        for size in sizes
+    ]
+
+
+def measure_all(cases: Sequence[Case]) -> Results:
+    """Measure `cases`, with a progress bar.
+
+    Raises:
+        EnetError: none can be measured.
+
+    """
+    results = Results()
+    with tqdm(cases, unit='case', leave=False) as progress:
+        for case in progress:
+            progress.set_description(f'{case.model.stem} {case.backend} {case.precision} {case.size[0]}x{case.size[1]}')
+            if (case.backend, case.precision) in results.left_out:  # what lacks at one size lacks at all
+                continue
+            try:
+                results.rows.append(measure(case))
+            except OutOfMemory:
+                results.out_of_memory.append(case)
+            except NotMeasurable as error:
+                results.left_out[case.backend, case.precision] = str(error)
+    if not results.rows:
+        raise EnetError('nothing could be measured: ' + '; '.join(dict.fromkeys(results.left_out.values())))
+    return results
+
+
+def costs(models: dict[Path, ModelFile]) -> list[CostRow]:
+    """Return what Table 3 tells of `models`; empty where torch, which counts, is not installed."""
+    if _missing(EAGER):
+        return []
+    from enet_ros.network.cost import cost
+    from enet_ros.network.load import make_network
+
+    rows = []
+    for path, model in models.items():
+        architecture = model.info.architecture
+        counted = cost(make_network(architecture), 640, 360)
+        rows.append(CostRow(path.stem, NETWORK_NAMES[architecture.network], architecture.classes, counted.flops / 1e9,
+                            counted.parameters, 2 * counted.parameters / 2**20))
+    return rows
+
+
+def _missing(backend: str) -> list[str]:
+    return missing_packages('torch' if backend == EAGER else backend)

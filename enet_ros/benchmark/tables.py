@@ -1,0 +1,123 @@
+"""The paper's Tables 2 and 3 with this machine's figures, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from enet_ros.benchmark.measure import Case, Row
+
+Size = tuple[int, int]
+PAPER_SIZES: tuple[Size, ...] = ((480, 320), (640, 360), (1280, 720), (1920, 1080))
+_PAPER_TIMES: dict[str, dict[str, dict[Size, float]]] = {
+    'TX1': {'ENet': {(480, 320): 47, (640, 360): 69, (1280, 720): 262}, 'SegNet': {(480, 320): 757, (640, 360): 1251}},
+    'Titan X': {
+        'ENet': {(640, 360): 7, (1280, 720): 21, (1920, 1080): 46},
+        'SegNet': {(640, 360): 69, (1280, 720): 289, (1920, 1080): 637},
+    },
+}
+"""Milliseconds of Table 2."""
+_PAPER_COSTS = {'SegNet': (286.03, 29.46, 56.2), 'ENet': (3.83, 0.37, 0.7)}
+"""GFLOPs, millions of parameters and megabytes of Table 3."""
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """What Table 3 tells of a network."""
+
+    model: str
+    network: str
+    """ENet or SegNet."""
+    classes: int
+    gflops: float
+    """Of the convolutions for one image of 640x360; a multiply-add counts as two."""
+    parameters: int
+    fp16_mb: float
+    """Megabytes (2^20 bytes) that the parameters take in half precision."""
+
+
+def times_table(rows: Sequence[Row], out_of_memory: Sequence[Case] = ()) -> str:
+    """Return Table 2: milliseconds and images a second end to end, by size; a dash where the memory did not suffice."""
+    cells = {(row.model, row.backend, row.precision, row.batch, (row.width, row.height)): row for row in rows}
+    missing = [(case.model.stem, case.backend, case.precision, case.batch, case.size) for case in out_of_memory]
+    sizes = _by_area(key[4] for key in (*cells, *missing))
+    lines = _header(['model', 'backend', 'precision', 'device', 'batch'], sizes)
+    devices = {(row.backend, row.precision): row.device for row in rows}
+    for key in dict.fromkeys(key[:4] for key in (*cells, *missing)):
+        figures = [_cell(cells[(*key, size)]) if (*key, size) in cells else '-' for size in sizes]
+        model, backend, precision, batch = key
+        lines.append(_line([model, backend, precision, devices.get((backend, precision), ''), str(batch), *figures]))
+    for device, networks in _PAPER_TIMES.items():
+        for network, times in networks.items():
+            figures = [f'{times[size]:g} / {1e3 / times[size]:.1f}' if size in times else '-' for size in sizes]
+            lines.append(_line([f'{network} (paper)', 'Torch7 and cuDNN', '', device, '1', *figures]))
+    return '\n'.join(lines)
+
+
+def details_table(rows: Iterable[Row]) -> str:
+    """Return what Table 2 has no room for: the network alone, slow frames, memory, power, and the ratio to PyTorch eager."""
+    lines = _header(['model', 'backend', 'precision', 'batch', 'size', 'network ms', 'network p99', 'end to end ms',
+                     'end to end p99', 'memory MB', 'times eager', 'power W'], [])
+    for row in rows:
+        lines.append(_line([
+            row.model, row.backend, row.precision, str(row.batch), f'{row.width}x{row.height}', f'{row.engine_ms:.2f}',
+            f'{row.engine_p99_ms:.2f}', f'{row.end_to_end_ms:.2f}', f'{row.end_to_end_p99_ms:.2f}',
+            f'{row.peak_memory_mb:.0f}', f'{row.times_eager:.2f}' if row.times_eager else '',
+            f'{row.power_w:.1f}' if row.power_w else '',
+        ]))
+    return '\n'.join(lines)
+
+
+def ratios_table(rows: Sequence[Row], networks: Mapping[str, str]) -> str:
+    """Return how many times as long SegNet takes as ENet, by backend and size, beside the paper's ratios.
+
+    `networks` gives each model's network, ENet or SegNet; of several ENets the first counts.
+    """
+    sizes = _by_area((row.width, row.height) for row in rows)
+    times: dict[tuple[str, str, int], dict[str, dict[Size, float]]] = {}
+    for row in rows:
+        by_network = times.setdefault((row.backend, row.precision, row.batch), {})
+        by_network.setdefault(networks[row.model], {}).setdefault((row.width, row.height), row.end_to_end_ms)
+    lines = _header(['SegNet / ENet', 'precision', 'batch'], sizes)
+    paper = {(f'paper, {device}', '', 1): by_network for device, by_network in _PAPER_TIMES.items()}
+    for (backend, precision, batch), by_network in (times | paper).items():
+        enet, segnet = by_network.get('ENet', {}), by_network.get('SegNet', {})
+        if enet and segnet:
+            figures = [f'{segnet[size] / enet[size]:.1f}' if size in enet and size in segnet else '-' for size in sizes]
+            lines.append(_line([backend, precision, str(batch), *figures]))
+    return '\n'.join(lines)
+
+
+def costs_table(costs: Sequence[CostRow]) -> str:
+    """Return Table 3, with the paper's figures in brackets and the ratio of the last SegNet to the first ENet."""
+    lines = _header(['', 'classes', 'GFLOPs at 640x360', 'parameters', 'fp16 size'], [])
+    for cost in costs:
+        gflops, parameters, megabytes = _PAPER_COSTS[cost.network]
+        lines.append(_line([
+            f'{cost.model} ({cost.network})', str(cost.classes), f'{cost.gflops:.2f} ({gflops})',
+            f'{cost.parameters / 1e6:.2f} M ({parameters} M)', f'{cost.fp16_mb:.1f} MB ({megabytes} MB)',
+        ]))
+    by_network = {cost.network: cost for cost in reversed(costs)}
+    if len(by_network) == 2:
+        enet, segnet = by_network['ENet'], by_network['SegNet']
+        ours = (segnet.gflops / enet.gflops, segnet.parameters / enet.parameters, segnet.fp16_mb / enet.fp16_mb)
+        papers = (large / small for large, small in zip(_PAPER_COSTS['SegNet'], _PAPER_COSTS['ENet']))
+        lines.append(_line(['SegNet / ENet', '', *(f'{our:.0f} ({paper:.0f})' for our, paper in zip(ours, papers))]))
+    return '\n'.join(lines)
+
+
+def _by_area(sizes: Iterable[Size]) -> list[Size]:
+    return sorted(set(sizes), key=lambda size: size[0] * size[1])
+
+
+def _header(columns: Sequence[str], sizes: Sequence[Size]) -> list[str]:
+    names = [*columns, *(f'{width}x{height} ms / fps' if len(columns) > 3 else f'{width}x{height}' for width, height in sizes)]
+    return [_line(names), _line(['---'] * len(names))]
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f'| {" | ".join(cells)} |'
+
+
+def _cell(row: Row) -> str:
+    return f'{row.end_to_end_ms:.1f} / {row.fps:.1f}'

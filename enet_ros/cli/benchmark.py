@@ -1,0 +1,92 @@
+"""`enet benchmark`: the paper's Tables 2 and 3 on this machine."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from enet_ros.benchmark.machine import describe_machine
+from enet_ros.benchmark.suite import (
+    BENCHMARK_BACKENDS,
+    BENCHMARK_PRECISIONS,
+    NETWORK_NAMES,
+    benchmark_models,
+    choose_backends,
+    costs,
+    make_cases,
+    measure_all,
+)
+from enet_ros.benchmark.tables import PAPER_SIZES, costs_table, details_table, ratios_table, times_table
+from enet_ros.cli.arguments import add_json_argument, positive_integer, positive_number, size
+from enet_ros.files import check_writable, replacing, write_json
+from enet_ros.share import default_model
+
+if TYPE_CHECKING:
+    from enet_ros.cli.arguments import Commands
+
+
+def add_command(commands: Commands) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        'benchmark', help='measure speed, memory and cost on this machine',
+        description="Print the paper's Table 2 (milliseconds and images a second, by size) and Table 3 (operations, "
+                    "parameters, size) with this machine's figures. Every case runs in a process of its own; a dash is a case "
+                    'that the memory does not suffice for.',
+    )
+    parser.add_argument('--model', type=Path, nargs='+', default=[default_model()], metavar='FILE',
+                        help='model files (default: the CamVid model of the package)')
+    parser.add_argument('--sizes', type=size, nargs='+', default=PAPER_SIZES, metavar='WxH',
+                        help="network sizes in pixels, multiples of 8 (default: the paper's)")
+    parser.add_argument('--backends', nargs='+', choices=BENCHMARK_BACKENDS, metavar='BACKEND',
+                        help=f'from {", ".join(BENCHMARK_BACKENDS)} (default: all that are installed; torch-compile, which '
+                             'compiles for minutes on a CPU, with a GPU alone)')
+    parser.add_argument('--precisions', nargs='+', choices=BENCHMARK_PRECISIONS, default=BENCHMARK_PRECISIONS,
+                        metavar='PRECISION',
+                        help=f'from {", ".join(BENCHMARK_PRECISIONS)} (default: all that backend and hardware have)')
+    parser.add_argument('--batch', type=positive_integer, nargs='+', default=[1], metavar='N',
+                        help='images at a time (default: 1)')
+    parser.add_argument('--seconds', type=positive_number, default=3.0, metavar='S',
+                        help='time to measure each case, without warm-up (default: 3)')
+    parser.add_argument('--segnet', action=argparse.BooleanOptionalAction, default=True,
+                        help="also measure SegNet, the paper's baseline, with random weights (default: yes)")
+    parser.add_argument('--markdown', type=Path, metavar='FILE', help='write the tables into this file, too')
+    add_json_argument(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print the tables and write what was asked for."""
+    for path in (arguments.json, arguments.markdown):
+        if path:
+            check_writable(path)  # before the measurements, which take long
+    backends = choose_backends(arguments.backends)
+    with benchmark_models(arguments.model, arguments.segnet) as models:
+        cases = make_cases(models, backends, arguments.precisions, arguments.sizes, arguments.batch, arguments.seconds)
+        results = measure_all(cases)
+        counted = costs(models)
+        networks = {path.stem: NETWORK_NAMES[model.info.architecture.network] for path, model in models.items()}
+    machine = describe_machine()
+    parts = [
+        '\n'.join(f'* {name}: {value}' for name, value in machine.items()), times_table(results.rows, results.out_of_memory),
+        ratios_table(results.rows, networks), details_table(results.rows), costs_table(counted) if counted else '',
+        '\n'.join(f'* not measured: {" ".join(key)}: {why}' for key, why in results.left_out.items()),
+    ]
+    text = '\n\n'.join(filter(None, parts))
+    print(text)
+    if arguments.markdown:
+        with replacing(arguments.markdown) as temporary:
+            temporary.write_text(text + '\n', encoding='utf-8')
+    if arguments.json:
+        write_json(arguments.json, {
+            'machine': machine,
+            'rows': [asdict(row) for row in results.rows],
+            'out_of_memory': [{'model': case.model.stem, 'backend': case.backend, 'precision': case.precision,
+                               'width': case.size[0], 'height': case.size[1], 'batch': case.batch}
+                              for case in results.out_of_memory],
+            'not_measured': [{'backend': backend, 'precision': precision, 'reason': why}
+                             for (backend, precision), why in results.left_out.items()],
+            'costs': [asdict(cost) for cost in counted],
+        })
+    return 0

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from enet_ros.benchmark.power import board_power
+
+
+def _rail(monitor: Path, number: int, label: str, millivolts: str, milliamperes: str) -> None:
+    """Write what the kernel shows of a rail: a stand-in, for there is no Jetson where this runs."""
+    monitor.mkdir(parents=True, exist_ok=True)
+    (monitor / f'in{number}_label').write_text(f'{label}\n')
+    (monitor / f'in{number}_input').write_text(f'{millivolts}\n')
+    (monitor / f'curr{number}_input').write_text(f'{milliamperes}\n')
+
+
+def test_the_power_of_the_whole_board_is_read(tmp_path: Path) -> None:
+    monitor = tmp_path / 'bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3'
+    _rail(monitor, 2, 'VDD_CPU_GPU_CV', '5000', '999')
+    _rail(monitor, 1, 'VDD_IN', '5072', '1480')
+    assert board_power(tmp_path) == pytest.approx(5.072 * 1.480)
+
+
+def test_no_sensor_and_one_that_cannot_be_read_give_none(tmp_path: Path) -> None:
+    assert board_power(tmp_path) is None
+    _rail(tmp_path / 'bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3', 1, 'VDD_IN', 'unavailable', '0')
+    assert board_power(tmp_path) is None

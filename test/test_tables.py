@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from enet_ros.benchmark.measure import Case, Row
+from enet_ros.benchmark.tables import CostRow, costs_table, details_table, ratios_table, times_table
+
+
+def _row(model: str, size: tuple[int, int], milliseconds: float, backend: str = 'openvino') -> Row:
+    return Row(model, backend, 'fp32', 'cpu', *size, 1, milliseconds, milliseconds, milliseconds, milliseconds,
+               1e3 / milliseconds, 100, 10, 3.25, None)
+
+
+def _cells(table: str, first: str) -> list[str]:
+    (line,) = (line for line in table.splitlines() if line.startswith(f'| {first} |'))
+    return [cell.strip() for cell in line.strip('|').split('|')]
+
+
+def test_table_2_has_a_column_for_each_size_and_a_dash_for_lack_of_memory() -> None:
+    rows = [_row('enet', (1280, 720), 80), _row('enet', (640, 360), 20), _row('segnet', (640, 360), 400)]
+    table = times_table(rows, [Case(Path('segnet.safetensors'), 'openvino', 'fp32', (1280, 720), 1, 1, False)])
+    assert _cells(table, 'model')[5:] == ['640x360 ms / fps', '1280x720 ms / fps']
+    assert _cells(table, 'enet')[5:] == ['20.0 / 50.0', '80.0 / 12.5']
+    assert _cells(table, 'segnet')[5:] == ['400.0 / 2.5', '-']
+    assert '| ENet (paper) | Torch7 and cuDNN |  | TX1 | 1 | 69 / 14.5 | 262 / 3.8 |' in table
+
+
+def test_the_ratio_is_of_the_same_backend_and_size() -> None:
+    rows = [_row('e', (640, 360), 20), _row('s', (640, 360), 400), _row('e', (640, 360), 90, 'torch'),
+            _row('s', (640, 360), 180, 'torch'), _row('e', (480, 320), 5)]
+    table = ratios_table(rows, {'e': 'ENet', 's': 'SegNet'})
+    assert _cells(table, 'openvino') == ['openvino', 'fp32', '1', '-', '20.0']
+    assert _cells(table, 'torch') == ['torch', 'fp32', '1', '-', '2.0']
+    assert _cells(table, 'paper, TX1') == ['paper, TX1', '', '1', '16.1', '18.1']
+
+
+def test_table_3_sets_the_paper_beside() -> None:
+    table = costs_table([CostRow('a', 'ENet', 11, 3.6, 370_000, 0.7), CostRow('b', 'SegNet', 11, 288, 29_400_000, 56)])
+    assert _cells(table, 'a (ENet)') == ['a (ENet)', '11', '3.60 (3.83)', '0.37 M (0.37 M)', '0.7 MB (0.7 MB)']
+    assert _cells(table, 'SegNet / ENet')[2:] == ['80 (75)', '79 (80)', '80 (80)']
+
+
+def test_the_ratio_to_eager_and_power_are_blank_where_they_were_not_measured() -> None:
+    assert _cells(details_table([_row('enet', (640, 360), 20)]), 'enet')[-2:] == ['3.25', '']
