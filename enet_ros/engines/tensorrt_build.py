@@ -1,0 +1,129 @@
+"""Build a TensorRT engine, and make one ready to run."""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import tensorrt as trt
+
+from enet_ros.engines.engine import EngineError
+from enet_ros.engines.tensorrt_network import define_network
+from enet_ros.network.model_file import ModelFile
+
+log = logging.getLogger(__name__)
+
+_PROGRESS_INTERVAL = 5.0
+"""Seconds between lines of progress: building takes from seconds to many minutes."""
+
+
+class _Log(trt.ILogger):
+    """Hands TensorRT's messages to Python's logging, and keeps the last error for an exception."""
+
+    def __init__(self) -> None:
+        trt.ILogger.__init__(self)
+        self.error = ''
+
+    def log(self, severity: Any, message: str) -> None:  # noqa: ANN401 - TensorRT's
+        """Log a message; called by TensorRT."""
+        if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+            self.error = ' '.join(message.split())
+        # an exception says what was wrong; the rest is for those who look closer
+        log.debug('TensorRT: %s', message)
+
+
+@cache
+def tensorrt_log() -> _Log:
+    """Return the one logger of this process: TensorRT keeps the first and ignores others."""
+    return _Log()
+
+
+def _progress() -> Any:  # noqa: ANN401 - TensorRT's
+    """Return what logs how far the builder is."""
+
+    class Progress(trt.IProgressMonitor):
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self._steps: dict[str, int] = {}
+            self._next = time.monotonic() + _PROGRESS_INTERVAL
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._steps[phase_name] = num_steps
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            if time.monotonic() > self._next:
+                self._next = time.monotonic() + _PROGRESS_INTERVAL
+                log.info('building: %s, step %d of %d', phase_name, step + 1, self._steps[phase_name])
+            return True  # go on
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._steps.pop(phase_name, None)
+
+    return Progress()
+
+
+def build(model: ModelFile, size: tuple[int, int], precision: str, graph: Path | None = None) -> bytes:
+    """Build the engine of `model` for images of `size` (width, height); `graph` is the quantised one of precision int8.
+
+    Raises:
+        EngineError: TensorRT cannot build it; says why.
+
+    """
+    logger = tensorrt_log()
+    builder = trt.Builder(logger)
+    creation, modes = trt.NetworkDefinitionCreationFlag, trt.BuilderFlag
+    # The network's own types decide, where TensorRT can do so. With int8 the rest of the network is float32 in the graph:
+    # up to TensorRT 10 the builder may take half for it.
+    typed = hasattr(creation, 'STRONGLY_TYPED') and not (precision == 'int8' and hasattr(modes, 'INT8'))
+    names = ('EXPLICIT_BATCH', 'STRONGLY_TYPED') if typed else ('EXPLICIT_BATCH',)
+    network = builder.create_network(sum(1 << int(getattr(creation, name)) for name in names if hasattr(creation, name)))
+    define_network(network, model, size, precision, graph)
+    config = builder.create_builder_config()
+    if not typed:
+        for name in {'fp32': (), 'fp16': ('FP16',), 'int8': ('FP16', 'INT8')}[precision]:
+            if hasattr(modes, name):
+                config.set_flag(getattr(modes, name))
+    if hasattr(trt, 'IProgressMonitor'):  # not in every 8.6
+        config.progress_monitor = monitor = _progress()  # noqa: F841 - held, for TensorRT only borrows it
+    log.info('building for TensorRT %s, %dx%d in %s: %d layers', trt.__version__, *size, precision, network.num_layers)
+    start = time.monotonic()
+    logger.error = ''
+    engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        raise EngineError(f'TensorRT {trt.__version__} cannot build the network ({logger.error or "it gives no reason"})')
+    log.info('built in %.0f s', time.monotonic() - start)
+    return bytes(engine)
+
+
+class Runner:
+    """An engine in the memory of the GPU, and what it needs to run on one image."""
+
+    def __init__(self, engine: bytes) -> None:
+        """Load `engine`.
+
+        Raises:
+            ValueError: this TensorRT does not take it.
+            MemoryError: the GPU has no room for it.
+
+        """
+        logger = tensorrt_log()
+        logger.error = ''
+        self._runtime = trt.Runtime(logger)
+        self._engine = self._runtime.deserialize_cuda_engine(engine)
+        if self._engine is None:
+            if 'memory' in logger.error.lower():
+                raise MemoryError(logger.error)
+            raise ValueError(logger.error or 'TensorRT gives no reason')
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise MemoryError(logger.error)
+
+    def enqueue(self, image: int, labels: int, stream: int) -> None:
+        """Queue one run on a CUDA stream; `image` and `labels` are addresses in the memory of the GPU."""
+        self._context.set_tensor_address('image', image)
+        self._context.set_tensor_address('labels', labels)
+        if not self._context.execute_async_v3(stream):
+            raise EngineError(f'TensorRT cannot run the engine ({tensorrt_log().error}): build it again with --force')
