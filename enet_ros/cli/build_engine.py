@@ -21,8 +21,8 @@ def add_command(commands: Commands) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         'build-engine', help='build a TensorRT engine ahead of time',
-        description='Build the engine of a model for one network size and precision on this machine, hold it against PyTorch '
-                    'and put it into the cache, where every other command and the node find it.',
+        description='Build the engine of a model for one network size and precision on this machine, hold it against '
+                    'PyTorch and put it into the cache, where every other command and the node find it.',
     )
     add_segmenter_arguments(parser)
     parser.add_argument('--calibration', type=Path, metavar='PATH',

@@ -30,4 +30,3 @@ def forward_log(logger: RcutilsLogger) -> None:
         package.removeHandler(handler)
     package.addHandler(_Forward(logger))
     package.setLevel(logging.INFO)
-    package.propagate = False  # nothing else in this process prints it
