@@ -21,7 +21,7 @@ _PROGRESS_INTERVAL = 5.0
 
 
 class _Log(trt.ILogger):
-    """Hands TensorRT's messages to Python's logging, and keeps the last error for an exception."""
+    """Hands TensorRT's messages to Python's logging, and keeps the first error, the cause of others, for an exception."""
 
     def __init__(self) -> None:
         trt.ILogger.__init__(self)
@@ -30,7 +30,7 @@ class _Log(trt.ILogger):
     def log(self, severity: Any, message: str) -> None:  # noqa: ANN401 - TensorRT's
         """Log a message; called by TensorRT."""
         if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
-            self.error = ' '.join(message.split())
+            self.error = self.error or ' '.join(message.split())
         # an exception says what was wrong; the rest is for those who look closer
         log.debug('TensorRT: %s', message)
 
@@ -74,18 +74,17 @@ def build(model: ModelFile, size: tuple[int, int], precision: str, graph: Path |
     """
     logger = tensorrt_log()
     builder = trt.Builder(logger)
-    creation, modes = trt.NetworkDefinitionCreationFlag, trt.BuilderFlag
-    # The network's own types decide, where TensorRT can do so. With int8 the rest of the network is float32 in the graph:
-    # up to TensorRT 10 the builder may take half for it.
-    typed = hasattr(creation, 'STRONGLY_TYPED') and not (precision == 'int8' and hasattr(modes, 'INT8'))
-    names = ('EXPLICIT_BATCH', 'STRONGLY_TYPED') if typed else ('EXPLICIT_BATCH',)
+    # The network's own types decide, where TensorRT can do so. Beside int8 the quantised graph is in float32: there a builder
+    # that still chooses types, that of TensorRT 10 and older, may take half instead.
+    creation = trt.NetworkDefinitionCreationFlag
+    names = ('EXPLICIT_BATCH',) if precision == 'int8' else ('EXPLICIT_BATCH', 'STRONGLY_TYPED')
     network = builder.create_network(sum(1 << int(getattr(creation, name)) for name in names if hasattr(creation, name)))
     define_network(network, model, size, precision, graph)
     config = builder.create_builder_config()
-    if not typed:
+    if not hasattr(creation, 'STRONGLY_TYPED') or not network.get_flag(creation.STRONGLY_TYPED):
         for name in {'fp32': (), 'fp16': ('FP16',), 'int8': ('FP16', 'INT8')}[precision]:
-            if hasattr(modes, name):
-                config.set_flag(getattr(modes, name))
+            if hasattr(trt.BuilderFlag, name):
+                config.set_flag(getattr(trt.BuilderFlag, name))
     if hasattr(trt, 'IProgressMonitor'):  # not in every 8.6
         config.progress_monitor = monitor = _progress()  # noqa: F841 - held, for TensorRT only borrows it
     log.info('building for TensorRT %s, %dx%d in %s: %d layers', trt.__version__, *size, precision, network.num_layers)

@@ -16,6 +16,7 @@ from enet_ros.engines.cuda_frames import CudaFrames, gpu_memory
 from enet_ros.engines.engine import EngineError
 from enet_ros.network.inference import InferenceNetwork
 from enet_ros.network.model_file import ModelFile
+from enet_ros.network.pooling import CornerPooling
 
 _TYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 
@@ -46,7 +47,9 @@ class TorchEngine:
         if self.precision == 'bf16' and self.device == 'cuda' and not torch.cuda.is_bf16_supported(False):
             raise EngineError('precision bf16 is not supported by this GPU: choose fp16, fp32 or auto')
         with gpu_memory(self.backend, size):
-            network: Callable[[Tensor], Tensor] = InferenceNetwork(model).to(
+            # fused, comparisons and selects cost as much as PyTorch's own pooling and take half as long to compile
+            pooling = CornerPooling() if compiled else None
+            network: Callable[[Tensor], Tensor] = InferenceNetwork(model, pooling).to(
                 self.device, _TYPES[self.precision], memory_format=torch.channels_last  # type: ignore[call-overload]
             )  # torch's stubs have no memory_format beside the others
             if compiled:
