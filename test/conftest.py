@@ -88,7 +88,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope='module')
 def tensorrt_stand_in() -> Iterator[None]:
-    """Have `import tensorrt` give tensorrt-rtx, which has the same API, parses and builds without a GPU, and runs nothing."""
+    """Have `import tensorrt` give tensorrt-rtx: the same API, which parses and builds without a GPU, but runs nothing."""
     rtx = pytest.importorskip('tensorrt_rtx', reason='needs tensorrt-rtx: scripts/test.sh installs it on x86-64')
     names = ('tensorrt', 'torch2trt', *(f'enet_ros.engines.{name}' for name in ('tensorrt_', 'torch2trt_', 'calibration')))
 

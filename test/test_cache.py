@@ -49,7 +49,8 @@ def test_an_engine_under_a_foreign_name_is_not_run(caplog: pytest.LogCaptureFixt
 
 
 @pytest.mark.parametrize('damage', [
-    lambda data: data[:-1], lambda data: data[:-1] + b'?', lambda data: b'', lambda data: b'[]\n' + data, lambda data: data[9:],
+    lambda data: data[:-1], lambda data: data[:-1] + b'?', lambda data: b'', lambda data: b'[]\n' + data,
+    lambda data: data[9:],
 ], ids=['short', 'changed', 'empty', 'other header', 'no header'])
 def test_a_damaged_engine_is_not_run(damage: object, caplog: pytest.LogCaptureFixture) -> None:
     store_engine(KEY, b'engine')

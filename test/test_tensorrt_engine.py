@@ -141,12 +141,12 @@ def test_too_little_memory_is_one_line_with_a_remedy(
         raise error
 
     monkeypatch.setattr(module, 'CudaFrames', fail)
-    with pytest.raises(EngineError, match='too little GPU memory for backend tensorrt at 96x64.*smaller size'):
+    with pytest.raises(EngineError, match=r'too little GPU memory for backend tensorrt at 96x64.*smaller size'):
         create_engine(read_model(small_model), SIZE, 'tensorrt')
 
 
 def test_int8_without_calibration_images_says_how_to_give_them(gpu: Gpu, small_model: Path) -> None:
-    with pytest.raises(EngineError, match='build-engine .*--precision int8 .*--calibration'):
+    with pytest.raises(EngineError, match=r'build-engine .*--precision int8 .*--calibration'):
         create_engine(read_model(small_model), SIZE, 'tensorrt', 'int8')
 
 

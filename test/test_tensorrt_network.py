@@ -1,4 +1,4 @@
-"""The TensorRT network is interpreted layer by layer in PyTorch, and built for no GPU in particular: see trt_interpreter.py."""
+"""The TensorRT network is interpreted layer by layer in PyTorch (trt_interpreter.py), and built without a GPU."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _define(way: str, model: ModelFile, precision: str, size: tuple[int, int] = 
     return builder, network
 
 
-def _agreement(network: Any, model: ModelFile, size: tuple[int, int] = SIZE) -> float:
+def _agreement(network: object, model: ModelFile, size: tuple[int, int] = SIZE) -> float:
     """Return the least share of pixels that get PyTorch's labels; none of the images is the traced one, which is black."""
     from trt_interpreter import run_network
 

@@ -1,7 +1,7 @@
-"""Run a TensorRT network, layer by layer, in PyTorch: what it computes can be seen without a GPU, before TensorRT optimises it.
+"""Run a TensorRT network layer by layer in PyTorch: so it can be seen without a GPU what TensorRT is told to compute.
 
-It knows the layers that ENet's networks are made of, and reads of each what TensorRT's documentation says it does; a layer or
-a setting that it does not know is an error.
+It knows the layers that ENet's networks are made of, each as TensorRT's documentation defines it; a layer or a setting that
+it does not know is an error.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import tensorrt_rtx as trt
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+Object = Any  # of TensorRT, whose Python API is untyped
 
 _TYPES = {
     trt.float32: torch.float32, trt.float16: torch.float16, trt.int32: torch.int32, trt.int64: torch.int64,
@@ -30,16 +32,15 @@ _ELEMENTWISE = {
 }
 
 
-def run_network(network: Any, image: Tensor) -> Tensor:
+def run_network(network: Object, image: Tensor) -> Tensor:
     """Return the only output of `network` for its only input."""
     values = {network.get_input(0).name: image}
     for number in range(network.num_layers):
         layer = network.get_layer(number)
         kind = trt.ILayer.type.__get__(layer).name  # which the classes of some layers hide behind a type of their own
         layer.__class__ = _CLASSES[kind]
-        inputs = [
-            None if layer.get_input(index) is None else values[layer.get_input(index).name] for index in range(layer.num_inputs)
-        ]
+        tensors = [layer.get_input(index) for index in range(layer.num_inputs)]
+        inputs = [None if tensor is None else values[tensor.name] for tensor in tensors]
         results = _LAYERS[kind](layer, *inputs)
         for index, result in enumerate(results if isinstance(results, tuple) else (results,)):
             output = layer.get_output(index)
@@ -48,19 +49,19 @@ def run_network(network: Any, image: Tensor) -> Tensor:
     return values[network.get_output(0).name]
 
 
-def _weights(values: Any) -> Tensor:
+def _weights(values: Object) -> Tensor:
     return torch.from_numpy(np.array(values))
 
 
-def _constant(layer: Any) -> Tensor:
+def _constant(layer: Object) -> Tensor:
     return _weights(layer.weights).reshape(tuple(layer.shape))
 
 
-def _cast(layer: Any, value: Tensor) -> Tensor:
+def _cast(layer: Object, value: Tensor) -> Tensor:
     return value.to(_TYPES[layer.to_type])
 
 
-def _shuffle(layer: Any, value: Tensor, shape: Tensor | None = None) -> Tensor:
+def _shuffle(layer: Object, value: Tensor, shape: Tensor | None = None) -> Tensor:
     value = _permute(value, layer.first_transpose)
     wanted = shape.tolist() if shape is not None else layer.reshape_dims
     if shape is not None or _is_set(wanted):
@@ -70,18 +71,18 @@ def _shuffle(layer: Any, value: Tensor, shape: Tensor | None = None) -> Tensor:
     return _permute(value, layer.second_transpose)
 
 
-def _is_set(dims: Any) -> bool:
+def _is_set(dims: Object) -> bool:
     try:
         return len(dims) >= 0
     except ValueError:  # TensorRT's for dimensions that were never set
         return False
 
 
-def _permute(value: Tensor, permutation: Any) -> Tensor:
+def _permute(value: Tensor, permutation: Object) -> Tensor:
     return value.permute(tuple(permutation)[:value.ndim])
 
 
-def _scale(layer: Any, value: Tensor) -> Tensor:
+def _scale(layer: Object, value: Tensor) -> Tensor:
     assert layer.mode == trt.ScaleMode.CHANNEL and (not np.size(layer.power) or np.all(layer.power == 1))
     scale, shift = (
         _weights(values).view(1, -1, 1, 1) if np.size(values) else default
@@ -90,12 +91,12 @@ def _scale(layer: Any, value: Tensor) -> Tensor:
     return value * scale + shift
 
 
-def _pooling(layer: Any, value: Tensor) -> Tensor:
+def _pooling(layer: Object, value: Tensor) -> Tensor:
     assert layer.type == trt.PoolingType.MAX and not any(layer.pre_padding) and not any(layer.post_padding)
     return functional.max_pool2d(value.float(), tuple(layer.window_size_nd), tuple(layer.stride_nd))
 
 
-def _convolution(layer: Any, value: Tensor) -> Tensor:
+def _convolution(layer: Object, value: Tensor) -> Tensor:
     groups, height, width = layer.num_groups, *layer.kernel_size_nd
     kernel = _weights(layer.kernel).reshape(layer.num_output_maps, value.shape[1] // groups, height, width)
     assert tuple(layer.pre_padding) == tuple(layer.post_padding)
@@ -104,7 +105,7 @@ def _convolution(layer: Any, value: Tensor) -> Tensor:
                              tuple(layer.dilation_nd), groups)
 
 
-def _deconvolution(layer: Any, value: Tensor) -> Tensor:
+def _deconvolution(layer: Object, value: Tensor) -> Tensor:
     groups, height, width = layer.num_groups, *layer.kernel_size_nd
     kernel = _weights(layer.kernel).reshape(value.shape[1], layer.num_output_maps // groups, height, width)
     whole = functional.conv_transpose2d(value.float(), kernel.float(), _bias(layer), tuple(layer.stride_nd), 0, 0, groups,
@@ -114,33 +115,33 @@ def _deconvolution(layer: Any, value: Tensor) -> Tensor:
     return whole[:, :, top:whole.shape[2] - bottom, left:whole.shape[3] - right]
 
 
-def _bias(layer: Any) -> Tensor | None:
+def _bias(layer: Object) -> Tensor | None:
     return _weights(layer.bias).float() if np.size(layer.bias) else None
 
 
-def _concatenation(layer: Any, *values: Tensor) -> Tensor:
+def _concatenation(layer: Object, *values: Tensor) -> Tensor:
     return torch.cat(values, layer.axis)
 
 
-def _parametric_relu(layer: Any, value: Tensor, slopes: Tensor) -> Tensor:
+def _parametric_relu(layer: Object, value: Tensor, slopes: Tensor) -> Tensor:
     return torch.where(value < 0, value * slopes, value)
 
 
-def _activation(layer: Any, value: Tensor) -> Tensor:
+def _activation(layer: Object, value: Tensor) -> Tensor:
     assert layer.type == trt.ActivationType.RELU
     return value.relu()
 
 
-def _elementwise(layer: Any, left: Tensor, right: Tensor) -> Tensor:
+def _elementwise(layer: Object, left: Tensor, right: Tensor) -> Tensor:
     assert left.ndim == right.ndim and left.dtype == right.dtype, layer.name
     return _ELEMENTWISE[layer.op](left, right)
 
 
-def _select(layer: Any, mask: Tensor, if_true: Tensor, if_false: Tensor) -> Tensor:
+def _select(layer: Object, mask: Tensor, if_true: Tensor, if_false: Tensor) -> Tensor:
     return torch.where(mask, if_true, if_false)
 
 
-def _slice(layer: Any, value: Tensor, start: Tensor | None = None, size: Tensor | None = None,
+def _slice(layer: Object, value: Tensor, start: Tensor | None = None, size: Tensor | None = None,
            stride: Tensor | None = None, fill: Tensor | None = None, axes: Tensor | None = None) -> Tensor:
     own_axes = list(layer.axes) if _is_set(layer.axes) else list(range(value.ndim))
     axis_list = own_axes if axes is None else axes.tolist()
@@ -158,7 +159,7 @@ def _slice(layer: Any, value: Tensor, start: Tensor | None = None, size: Tensor 
     return value
 
 
-def _topk(layer: Any, scores: Tensor) -> tuple[Tensor, Tensor]:
+def _topk(layer: Object, scores: Tensor) -> tuple[Tensor, Tensor]:
     assert layer.op == trt.TopKOperation.MAX and layer.k == 1
     # a lower index wins a tie, as in argmax
     axis = layer.axes.bit_length() - 1
@@ -166,23 +167,23 @@ def _topk(layer: Any, scores: Tensor) -> tuple[Tensor, Tensor]:
     return scores.gather(axis, indices), indices
 
 
-def _gather(layer: Any, value: Tensor, indices: Tensor) -> Tensor:
+def _gather(layer: Object, value: Tensor, indices: Tensor) -> Tensor:
     assert layer.mode == trt.GatherMode.DEFAULT and layer.num_elementwise_dims == 0
     taken = value.index_select(layer.axis, indices.flatten().long())
     return taken.reshape((*value.shape[:layer.axis], *indices.shape, *value.shape[layer.axis + 1:]))
 
 
-def _shape(layer: Any, value: Tensor) -> Tensor:
+def _shape(layer: Object, value: Tensor) -> Tensor:
     return torch.tensor(value.shape)
 
 
-def _unsqueeze(layer: Any, value: Tensor, axes: Tensor) -> Tensor:
+def _unsqueeze(layer: Object, value: Tensor, axes: Tensor) -> Tensor:
     for axis in sorted(axes.flatten().tolist()):
         value = value.unsqueeze(axis)
     return value
 
 
-def _squeeze(layer: Any, value: Tensor, axes: Tensor) -> Tensor:
+def _squeeze(layer: Object, value: Tensor, axes: Tensor) -> Tensor:
     return value.squeeze(tuple(axes.flatten().tolist()))
 
 

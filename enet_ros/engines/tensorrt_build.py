@@ -74,11 +74,12 @@ def build(model: ModelFile, size: tuple[int, int], precision: str, graph: Path |
     """
     logger = tensorrt_log()
     builder = trt.Builder(logger)
-    # The network's own types decide, where TensorRT can do so. Beside int8 the quantised graph is in float32: there a builder
-    # that still chooses types, that of TensorRT 10 and older, may take half instead.
+    # The network's own types decide, where TensorRT can do so. Beside int8 the quantised graph is in float32: there a
+    # builder that still chooses types, that of TensorRT 10 and older, may take half instead.
     creation = trt.NetworkDefinitionCreationFlag
     names = ('EXPLICIT_BATCH',) if precision == 'int8' else ('EXPLICIT_BATCH', 'STRONGLY_TYPED')
-    network = builder.create_network(sum(1 << int(getattr(creation, name)) for name in names if hasattr(creation, name)))
+    flags = (1 << int(getattr(creation, name)) for name in names if hasattr(creation, name))
+    network = builder.create_network(sum(flags))
     define_network(network, model, size, precision, graph)
     config = builder.create_builder_config()
     if not hasattr(creation, 'STRONGLY_TYPED') or not network.get_flag(creation.STRONGLY_TYPED):
