@@ -22,9 +22,11 @@ from enet_ros.engines.verification import check_images
 from enet_ros.files import write_image
 from enet_ros.network.inference import InferenceNetwork
 from enet_ros.network.model_file import ModelFile, read_model
+from enet_ros.network.pooling import CornerPooling
 from enet_ros.scene import draw_scene
 
 SIZE = (96, 64)
+TORCH2TRT = 'needs torch2trt, which is on no package index: put github.com/NVIDIA-AI-IOT/torch2trt on PYTHONPATH'
 
 pytestmark = pytest.mark.usefixtures('tensorrt_stand_in')
 
@@ -34,15 +36,14 @@ def _define(way: str, model: ModelFile, precision: str, size: tuple[int, int] = 
     import tensorrt as trt
 
     if way == 'torch2trt':
-        pytest.importorskip('torch2trt', reason='needs torch2trt, which no package registry has: put a checkout of '
-                            'github.com/NVIDIA-AI-IOT/torch2trt on PYTHONPATH')
+        pytest.importorskip('torch2trt', reason=TORCH2TRT)
     definition = import_module('enet_ros.engines.tensorrt_network')
-    builder = trt.Builder(import_module('enet_ros.engines.tensorrt_build').tensorrt_log())
+    builder = trt.Builder(import_module('enet_ros.engines.tensorrt_log').tensorrt_log())
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     if way == 'torch2trt':
-        definition.convert(network, model, size, precision)
+        definition.convert(network, *definition.traceable(model, size, precision))
     else:
-        definition.parse(network, definition.export(model, size, precision))
+        definition.parse(network, definition.export(*definition.traceable(model, size, precision)))
     return builder, network
 
 
@@ -82,6 +83,29 @@ def test_mean_and_std_are_in_the_network(way: str, tmp_path: Path) -> None:
     assert _agreement(_define(way, model, 'fp32')[1], model) > 0.999
 
 
+def test_through_torch2trt_odd_sizes_are_pooled_and_unpooled(small_model: Path) -> None:
+    import tensorrt as trt
+    from trt_interpreter import run_network
+
+    pytest.importorskip('torch2trt', reason=TORCH2TRT)
+
+    class Pooled(torch.nn.Module):
+        """Scores whose largest channel shows where the maxima stood."""
+
+        def forward(self, planes: torch.Tensor) -> torch.Tensor:
+            maxima, positions = CornerPooling().pool(planes)
+            return CornerPooling().unpool(maxima + 1, positions, (planes.shape[-2], planes.shape[-1]))
+
+    module = InferenceNetwork(read_model(small_model), CornerPooling())
+    module.network = Pooled()
+    builder = trt.Builder(import_module('enet_ros.engines.tensorrt_log').tensorrt_log())
+    network = builder.create_network(0)
+    import_module('enet_ros.engines.tensorrt_network').convert(network, module, torch.zeros(1, 9, 15, 3, dtype=torch.uint8))
+    for image in check_images((15, 9)):
+        batch = torch.from_numpy(image)[None]
+        assert torch.equal(run_network(network, batch), module(batch))
+
+
 @pytest.mark.parametrize('way', ['torch2trt', 'parser'])
 def test_in_half_the_trained_network_gives_nearly_the_same_labels(way: str, shipped_model: Path) -> None:
     import tensorrt as trt
@@ -119,7 +143,7 @@ def test_building_says_what_and_how_long(shipped_model: Path, caplog: pytest.Log
 def test_a_graph_that_the_parser_refuses_is_one_line() -> None:
     import tensorrt as trt
 
-    builder = trt.Builder(import_module('enet_ros.engines.tensorrt_build').tensorrt_log())
+    builder = trt.Builder(import_module('enet_ros.engines.tensorrt_log').tensorrt_log())
     with pytest.raises(EngineError, match='cannot read the ONNX graph') as caught:
         import_module('enet_ros.engines.tensorrt_network').parse(builder.create_network(0), b'no graph')
     assert '\n' not in str(caught.value)
@@ -177,7 +201,7 @@ def test_a_quantised_graph_is_made_once_with_the_users_images_and_parses(
     # as far as it goes without a GPU: tensorrt-rtx builds no convolutions of bytes
     import tensorrt as trt
 
-    builder = trt.Builder(import_module('enet_ros.engines.tensorrt_build').tensorrt_log())
+    builder = trt.Builder(import_module('enet_ros.engines.tensorrt_log').tensorrt_log())
     network = builder.create_network(0)
     import_module('enet_ros.engines.tensorrt_network').define_network(network, model, SIZE, 'int8', graph)
     kinds = [network.get_layer(index).type.name for index in range(network.num_layers)]

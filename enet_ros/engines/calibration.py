@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from enet_ros.engines.cache import cache_folder
 from enet_ros.engines.engine import EngineError
-from enet_ros.engines.tensorrt_network import export
+from enet_ros.engines.tensorrt_network import export, traceable
 from enet_ros.files import replacing
 from enet_ros.frames import open_frames
 from enet_ros.network.model_file import ModelFile
@@ -63,6 +63,6 @@ def quantized_graph(model: ModelFile, size: tuple[int, int], calibration: Path |
     log.info('quantising with %d images of %s', len(images), calibration)
     with TemporaryDirectory() as folder, replacing(path) as quantized:
         graph = Path(folder) / 'graph.onnx'
-        graph.write_bytes(export(model, size, 'fp32'))
+        graph.write_bytes(export(*traceable(model, size, 'fp32')))
         quantize_graph(graph, images, quantized)
     return path

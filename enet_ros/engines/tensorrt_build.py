@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import tensorrt as trt
 
 from enet_ros.engines.engine import EngineError
+from enet_ros.engines.tensorrt_log import tensorrt_log
 from enet_ros.engines.tensorrt_network import define_network
 from enet_ros.network.model_file import ModelFile
 
@@ -18,27 +18,6 @@ log = logging.getLogger(__name__)
 
 _PROGRESS_INTERVAL = 5.0
 """Seconds between lines of progress: building takes from seconds to many minutes."""
-
-
-class _Log(trt.ILogger):
-    """Hands TensorRT's messages to Python's logging, and keeps the first error, the cause of others, for an exception."""
-
-    def __init__(self) -> None:
-        trt.ILogger.__init__(self)
-        self.error = ''
-
-    def log(self, severity: Any, message: str) -> None:  # noqa: ANN401 - TensorRT's
-        """Log a message; called by TensorRT."""
-        if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
-            self.error = self.error or ' '.join(message.split())
-        # an exception says what was wrong; the rest is for those who look closer
-        log.debug('TensorRT: %s', message)
-
-
-@cache
-def tensorrt_log() -> _Log:
-    """Return the one logger of this process: TensorRT keeps the first and ignores others."""
-    return _Log()
 
 
 def _progress() -> Any:  # noqa: ANN401 - TensorRT's

@@ -21,6 +21,7 @@ import tensorrt as trt
 import torch
 
 from enet_ros.engines.engine import EngineError
+from enet_ros.engines.tensorrt_log import tensorrt_log
 from enet_ros.network.inference import InferenceNetwork
 from enet_ros.network.model_file import ModelFile
 from enet_ros.network.pooling import CornerPooling
@@ -45,21 +46,27 @@ def define_network(network: Any, model: ModelFile, size: tuple[int, int], precis
         EngineError: TensorRT's parser refuses the graph, or onnx is missing.
 
     """
-    if builder_name(precision) == 'torch2trt':
-        convert(network, model, size, precision)
-    elif graph:
+    if graph:
         parse(network, graph.read_bytes())
+    elif builder_name(precision) == 'torch2trt':
+        convert(network, *traceable(model, size, precision))
     else:
-        parse(network, export(model, size, precision))
+        parse(network, export(*traceable(model, size, precision)))
 
 
-def convert(network: Any, model: ModelFile, size: tuple[int, int], precision: str) -> None:  # noqa: ANN401 - TensorRT's
-    """Fill `network` through torch2trt; arguments are those of `define_network`."""
+def traceable(model: ModelFile, size: tuple[int, int], precision: str) -> tuple[InferenceNetwork, torch.Tensor]:
+    """Return the network of `model` in the type of `precision`, and an image of `size` (width, height) to run it on."""
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'  # older versions of PyTorch lack half on a CPU
+    image = torch.zeros(1, size[1], size[0], 3, dtype=torch.uint8, device=device)
+    return InferenceNetwork(model, CornerPooling()).to(device, _TYPES[precision]).eval(), image
+
+
+def convert(network: Any, module: InferenceNetwork, image: torch.Tensor) -> None:  # noqa: ANN401 - TensorRT's
+    """Fill `network` with what `module` does with `image`, through torch2trt."""
     from torch2trt.torch2trt import CONVERTERS, ConversionContext, use_shape_wrapping
 
     import enet_ros.engines.torch2trt_converters  # noqa: F401 - registers them
 
-    module, image = _traceable(model, size, precision)
     # torch2trt's own entry function knows no bytes; its context is all that is needed of it
     options = {
         'module': module, 'device_types': {}, 'default_device_type': trt.DeviceType.GPU,
@@ -78,14 +85,14 @@ def convert(network: Any, model: ModelFile, size: tuple[int, int], precision: st
 
 def parse(network: Any, graph: bytes) -> None:  # noqa: ANN401 - TensorRT's
     """Fill `network` from an ONNX graph; raises EngineError when the parser refuses it."""
-    parser = trt.OnnxParser(network, network.builder.logger)
+    parser = trt.OnnxParser(network, tensorrt_log())
     if not parser.parse(graph):
         reason = ' '.join(parser.get_error(0).desc().split()) if parser.num_errors else 'it gives no reason'
         raise EngineError(f'TensorRT {trt.__version__} cannot read the ONNX graph ({reason}): choose another backend')
 
 
-def export(model: ModelFile, size: tuple[int, int], precision: str) -> bytes:
-    """Return the ONNX graph of `model` for images of `size` (width, height) alone, in the type of `precision`.
+def export(module: InferenceNetwork, image: torch.Tensor) -> bytes:
+    """Return the ONNX graph of `module` for images of the shape of `image` alone.
 
     Raises:
         EngineError: onnx is not installed.
@@ -93,16 +100,8 @@ def export(model: ModelFile, size: tuple[int, int], precision: str) -> bytes:
     """
     if find_spec('onnx') is None:
         raise EngineError('building a TensorRT engine without torch2trt needs onnx: pip install onnx')
-    module, image = _traceable(model, size, precision)
     with NamedTemporaryFile(suffix='.onnx') as file, warnings.catch_warnings():
         warnings.simplefilter('ignore')  # tracing warns of comparisons of shapes, and the exporter of its own age
         torch.onnx.export(module, (image,), file.name, input_names=['image'], output_names=['labels'], opset_version=17,
                           dynamo=False)
         return Path(file.name).read_bytes()
-
-
-def _traceable(model: ModelFile, size: tuple[int, int], precision: str) -> tuple[InferenceNetwork, torch.Tensor]:
-    """Return the network in the type of `precision`, and an image to run it on."""
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'  # older versions of PyTorch lack half on a CPU
-    image = torch.zeros(1, size[1], size[0], 3, dtype=torch.uint8, device=device)
-    return InferenceNetwork(model, CornerPooling()).to(device, _TYPES[precision]).eval(), image
