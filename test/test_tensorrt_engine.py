@@ -114,13 +114,13 @@ def test_a_damaged_engine_and_one_of_another_version_or_gpu_are_built_anew_sayin
 
     def refuse(engine: bytes) -> bytes:
         if engine == b'engine 3':
-            raise ValueError('serialised by another build')
+            raise EngineError('serialised by another build')
         return engine
 
     monkeypatch.setattr(module, 'Runner', refuse)
     caplog.clear()
     create_engine(model, SIZE, 'tensorrt')
-    assert gpu.builds == 4 and 'does not take' in caplog.messages[0] and 'another build' in caplog.messages[0]
+    assert gpu.builds == 4 and 'is no use' in caplog.messages[0] and 'another build' in caplog.messages[0]
 
 
 def test_without_a_cache_it_goes_on_with_one_warning(

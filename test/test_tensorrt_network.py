@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import types
 from collections.abc import Sequence
@@ -133,10 +134,15 @@ def test_tensorrt_builds_the_network(way: str, precision: str, shipped_model: Pa
     assert engine is not None and engine.nbytes > 100_000
 
 
-def test_building_says_what_and_how_long(shipped_model: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_building_says_what_and_how_long(
+    shipped_model: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     caplog.set_level(logging.INFO, 'enet_ros')
-    engine = import_module('enet_ros.engines.tensorrt_build').build(read_model(shipped_model), SIZE, 'fp16')
+    module = import_module('enet_ros.engines.tensorrt_build')
+    monkeypatch.setattr(module, '_PROGRESS_INTERVAL', 0.0)  # this build takes seconds
+    engine = module.build(read_model(shipped_model), SIZE, 'fp16')
     assert isinstance(engine, bytes) and engine
+    assert re.search(r'building: .+, step \d+ of \d+', caplog.text)
     assert 'building for TensorRT' in caplog.text and '96x64 in fp16' in caplog.text and 'built in' in caplog.text
 
 

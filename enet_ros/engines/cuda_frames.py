@@ -64,16 +64,11 @@ class CudaFrames:
 
 @contextmanager
 def gpu_memory(backend: str, size: tuple[int, int]) -> Iterator[None]:
-    """Turn PyTorch's lack of GPU memory in the block into an EngineError."""
+    """Turn a lack of GPU memory in the block, which may also raise MemoryError for it, into an EngineError."""
     try:
         yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise too_little_memory(backend, size) from error
-
-
-def too_little_memory(backend: str, size: tuple[int, int]) -> EngineError:
-    """Return the error of an engine that the GPU has no room for."""
-    return EngineError(
-        f'too little GPU memory for backend {backend} at {size[0]}x{size[1]}: end other programs that use the GPU, '
-        'or choose a smaller size'
-    )
+    except (torch.cuda.OutOfMemoryError, MemoryError) as error:
+        raise EngineError(
+            f'too little GPU memory for backend {backend} at {size[0]}x{size[1]}: end other programs that use the GPU, '
+            'or choose a smaller size'
+        ) from error

@@ -1,4 +1,4 @@
-"""Build a TensorRT engine, and make one ready to run."""
+"""Build a TensorRT engine."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def build(model: ModelFile, size: tuple[int, int], precision: str, graph: Path |
 
     Raises:
         EngineError: TensorRT cannot build it; says why.
+        MemoryError: the GPU has no room for building it.
 
     """
     logger = tensorrt_log()
@@ -72,37 +73,8 @@ def build(model: ModelFile, size: tuple[int, int], precision: str, graph: Path |
     logger.error = ''
     engine = builder.build_serialized_network(network, config)
     if engine is None:
+        if 'memory' in logger.error.lower():
+            raise MemoryError(logger.error)
         raise EngineError(f'TensorRT {trt.__version__} cannot build the network ({logger.error or "it gives no reason"})')
     log.info('built in %.0f s', time.monotonic() - start)
     return bytes(engine)
-
-
-class Runner:
-    """An engine in the memory of the GPU, and what it needs to run on one image."""
-
-    def __init__(self, engine: bytes) -> None:
-        """Load `engine`.
-
-        Raises:
-            ValueError: this TensorRT does not take it.
-            MemoryError: the GPU has no room for it.
-
-        """
-        logger = tensorrt_log()
-        logger.error = ''
-        self._runtime = trt.Runtime(logger)
-        self._engine = self._runtime.deserialize_cuda_engine(engine)
-        if self._engine is None:
-            if 'memory' in logger.error.lower():
-                raise MemoryError(logger.error)
-            raise ValueError(logger.error or 'TensorRT gives no reason')
-        self._context = self._engine.create_execution_context()
-        if self._context is None:
-            raise MemoryError(logger.error)
-
-    def enqueue(self, image: int, labels: int, stream: int) -> None:
-        """Queue one run on a CUDA stream; `image` and `labels` are addresses in the memory of the GPU."""
-        self._context.set_tensor_address('image', image)
-        self._context.set_tensor_address('labels', labels)
-        if not self._context.execute_async_v3(stream):
-            raise EngineError(f'TensorRT cannot run the engine ({tensorrt_log().error}): build it again with --force')

@@ -15,10 +15,11 @@ from torch import Tensor
 from enet_ros import __version__
 from enet_ros.engines.cache import EngineKey, load_engine, store_engine
 from enet_ros.engines.calibration import quantized_graph
-from enet_ros.engines.cuda_frames import CudaFrames, gpu_memory, too_little_memory
+from enet_ros.engines.cuda_frames import CudaFrames, gpu_memory
 from enet_ros.engines.engine import EngineError
-from enet_ros.engines.tensorrt_build import Runner, build
+from enet_ros.engines.tensorrt_build import build
 from enet_ros.engines.tensorrt_network import builder_name
+from enet_ros.engines.tensorrt_runner import Runner
 from enet_ros.engines.verification import verify
 from enet_ros.network.model_file import ModelFile
 
@@ -55,14 +56,24 @@ class TensorRtEngine:
         self.size = size
         graph = quantized_graph(model, size, calibration) if self.precision == 'int8' else None
         key = engine_key(model, size, self.precision, graph)
-        cached = None if force else load_engine(key)
-        if cached is not None:
-            try:
-                self._start(cached)
-                return
-            except ValueError as error:  # a whole file all the same: TensorRT's own checks are finer than its version
-                log.info('building an engine: TensorRT does not take %s (%s)', key.path, error)
-        built = build(model, size, self.precision, graph)
+        with gpu_memory(self.backend, size):
+            if force or not self._start_cached(key):
+                self._build(model, graph, key)
+
+    def _start_cached(self, key: EngineKey) -> bool:
+        """Return whether there is an engine of `key` in the cache, which then runs."""
+        cached = load_engine(key)
+        if cached is None:
+            return False
+        try:
+            self._start(cached)
+        except EngineError as error:  # though the file is whole: TensorRT's own checks are finer than its version
+            log.info('building an engine: %s is no use: %s', key.path, error)
+            return False
+        return True
+
+    def _build(self, model: ModelFile, graph: Path | None, key: EngineKey) -> None:
+        built = build(model, self.size, self.precision, graph)
         self._start(built)
         share = verify(self, model)
         log.info('verified: %.2f %% of the pixels of the check images get the label that PyTorch gives', 100 * share)
@@ -70,16 +81,12 @@ class TensorRtEngine:
             log.info('cached in %s', stored)
 
     def _start(self, engine: bytes) -> None:
-        try:
-            with gpu_memory(self.backend, self.size):
-                runner = Runner(engine)
+        runner = Runner(engine)
 
-                def compute(image: Tensor, labels: Tensor) -> None:
-                    runner.enqueue(image.data_ptr(), labels.data_ptr(), torch.cuda.current_stream().cuda_stream)
+        def compute(image: Tensor, labels: Tensor) -> None:
+            runner.enqueue(image.data_ptr(), labels.data_ptr(), torch.cuda.current_stream().cuda_stream)
 
-                self._frames = CudaFrames(self.size, compute)
-        except MemoryError as error:
-            raise too_little_memory(self.backend, self.size) from error
+        self._frames = CudaFrames(self.size, compute)
 
     def infer(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the label ids (H x W, uint8) of `image` (H x W x 3, uint8, RGB); the next call overwrites them."""
