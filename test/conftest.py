@@ -23,8 +23,8 @@ from enet_ros.datasets.prepared import Dataset, read_labels
 from enet_ros.datasets.writing import Pair, SourceDataset, write_dataset
 from enet_ros.files import write_image
 from enet_ros.labels import CAMVID
-from enet_ros.network.architecture import Architecture
-from enet_ros.network.enet import ENet
+from enet_ros.network.architecture import Architecture, ENetArchitecture
+from enet_ros.network.load import make_network
 from enet_ros.network.model_file import ModelInfo, write_model
 from enet_ros.scene import draw_scene
 from enet_ros.share import default_model
@@ -58,11 +58,11 @@ def randomize(network: nn.Module, seed: int = 0) -> nn.Module:
     return network.eval()
 
 
-def make_model(path: Path, seed: int = 0, **options: object) -> Path:
-    """Write a model file of an untrained CamVid network for small images."""
+def make_model(path: Path, seed: int = 0, architecture: Architecture | None = None, **options: object) -> Path:
+    """Write a model file of an untrained CamVid network for small images: of `architecture`, or an ENet with `options`."""
     torch.manual_seed(seed)
-    architecture = Architecture(len(CAMVID), **options)
-    network = randomize(ENet(architecture), seed)
+    architecture = architecture or ENetArchitecture(len(CAMVID), **options)
+    network = randomize(make_network(architecture), seed)
     info = ModelInfo(architecture, CAMVID, (96, 64), 'none', {'seed': seed}, 'untrained')
     write_model(path, info, {k: v.numpy() for k, v in network.state_dict().items() if v.is_floating_point()})
     return path

@@ -161,7 +161,8 @@ def test_what_evaluate_refuses(small_model: Path, drawn_dataset: Make, tmp_path:
 
 def test_info_shows_what_a_model_file_holds(small_model: Path, tmp_path: Path) -> None:
     done = enet('info', small_model, '--json', tmp_path / 'i.json')
-    assert '365007 parameters' in done.stdout and '96x64' in done.stdout and 'Bicyclist' in done.stdout
+    assert '365007 parameters, network enet, classes 11' in done.stdout
+    assert '96x64' in done.stdout and 'Bicyclist' in done.stdout
     assert json.loads((tmp_path / 'i.json').read_text())['sha256'] == read_model(small_model).sha256
 
 

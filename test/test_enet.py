@@ -7,7 +7,7 @@ import torch
 from conftest import randomize
 from torch import Tensor, nn
 
-from enet_ros.network.architecture import Architecture
+from enet_ros.network.architecture import ENetArchitecture
 from enet_ros.network.cost import cost
 from enet_ros.network.enet import Bottleneck, Downsampling, EncoderClassifier, ENet, Initial, Upsampling
 from enet_ros.network.folding import fold
@@ -28,7 +28,7 @@ TABLE_1 = (
 @pytest.mark.parametrize('last_kernel', [2, 3])
 def test_every_block_has_the_shape_of_table_1(last_kernel: int) -> None:
     with torch.device('meta'):
-        network = ENet(Architecture(19, last_kernel=last_kernel)).eval()
+        network = ENet(ENetArchitecture(19, last_kernel=last_kernel)).eval()
     shapes = []
     for module in network.modules():
         if isinstance(module, (Initial, Bottleneck, Downsampling, Upsampling)) or module is network.decoder.fullconv:
@@ -38,7 +38,7 @@ def test_every_block_has_the_shape_of_table_1(last_kernel: int) -> None:
 
 
 def test_stages_2_and_3_have_the_kinds_of_convolution_of_table_1() -> None:
-    encoder = ENet(Architecture(11)).encoder
+    encoder = ENet(ENetArchitecture(11)).encoder
     for stage in (encoder.stage2, encoder.stage3):
         kinds = []
         for block in stage:
@@ -51,28 +51,28 @@ def test_stages_2_and_3_have_the_kinds_of_convolution_of_table_1() -> None:
 
 
 def test_the_encoder_has_the_67_activations_of_figure_3() -> None:
-    encoder = ENet(Architecture(19)).encoder
+    encoder = ENet(ENetArchitecture(19)).encoder
     assert sum(isinstance(module, nn.PReLU) for module in encoder.modules()) == 67
 
 
 @pytest.mark.parametrize(('last_kernel', 'parameters'), [(3, 366_167), (2, 364_647)])
 def test_parameter_counts(last_kernel: int, parameters: int) -> None:
-    architecture = Architecture(19, last_kernel=last_kernel)
+    architecture = ENetArchitecture(19, last_kernel=last_kernel)
     assert cost(ENet(architecture), 640, 360).parameters == parameters
 
 
 def test_operations_at_the_papers_size() -> None:
-    assert round(cost(ENet(Architecture(19)), 640, 360).flops / 1e9, 2) == 3.62
+    assert round(cost(ENet(ENetArchitecture(19)), 640, 360).flops / 1e9, 2) == 3.62
 
 
 def test_internal_widths_are_a_quarter_of_the_output() -> None:
-    network = ENet(Architecture(11))
+    network = ENet(ENetArchitecture(11))
     blocks = (network.encoder.down1, network.encoder.down2, network.decoder.up4, network.decoder.up5)
     assert [block.branch[0].convolution.out_channels for block in blocks] == [16, 32, 16, 4]
 
 
 def test_dropout_is_a_hundredth_in_stage_1_and_a_tenth_after() -> None:
-    network = ENet(Architecture(11, decoder_dropout=0.05))
+    network = ENet(ENetArchitecture(11, decoder_dropout=0.05))
 
     def rates(module: nn.Module) -> set[float]:
         return {part.p for part in module.modules() if isinstance(part, nn.Dropout2d)}
@@ -86,7 +86,7 @@ def test_dropout_is_a_hundredth_in_stage_1_and_a_tenth_after() -> None:
     {}, {'decoder_activation': 'relu', 'last_kernel': 2},
 ], ids=str)
 def test_both_poolings_and_folding_give_the_same_scores(options: dict[str, object]) -> None:
-    architecture = Architecture(5, **options)
+    architecture = ENetArchitecture(5, **options)
     torch.manual_seed(0)
     # in float64: rounding in float32 moves a maximum now and then, and with it what is unpooled
     network = randomize(ENet(architecture)).double()
@@ -103,14 +103,14 @@ def test_both_poolings_and_folding_give_the_same_scores(options: dict[str, objec
 
 
 def test_folding_leaves_the_original_alone() -> None:
-    network = randomize(ENet(Architecture(5)))
+    network = randomize(ENet(ENetArchitecture(5)))
     before = copy.deepcopy(network.state_dict())
     fold(network)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
 def test_the_encoder_classifier_scores_at_an_eighth_of_the_size() -> None:
-    network = ENet(Architecture(5))
+    network = ENet(ENetArchitecture(5))
     assert EncoderClassifier(network.encoder, 5).eval()(torch.rand(1, 3, 64, 96)).shape == (1, 5, 8, 12)
 
 
@@ -123,4 +123,4 @@ def test_the_encoder_classifier_scores_at_an_eighth_of_the_size() -> None:
 ])
 def test_an_architecture_that_is_none_is_refused(options: dict[str, object], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        Architecture(**options)
+        ENetArchitecture(**options)

@@ -20,7 +20,7 @@ from enet_ros.evaluation.evaluate import evaluate
 from enet_ros.evaluation.export import write_label_ids
 from enet_ros.files import write_image
 from enet_ros.labels import CITYSCAPES, CITYSCAPES_CATEGORIES, CITYSCAPES_LABEL_IDS, VOID
-from enet_ros.network.architecture import Architecture
+from enet_ros.network.architecture import ENetArchitecture
 from enet_ros.network.enet import ENet
 from enet_ros.network.model_file import ModelInfo, write_model
 from enet_ros.scene import draw_scene
@@ -112,7 +112,7 @@ def test_evaluate_exports_label_ids_in_the_size_of_the_labels(tmp_path: Path, ca
         'name': 'cityscapes', 'source': 'drawn', 'license': 'free', 'names': CITYSCAPES.names, 'colors': CITYSCAPES.colors,
         'pixels': {'val': [1] * 19},
     }))
-    architecture = Architecture(len(CITYSCAPES))
+    architecture = ENetArchitecture(len(CITYSCAPES))
     network = randomize(ENet(architecture))
     info = ModelInfo(architecture, CITYSCAPES, (96, 64), 'none', {}, 'untrained')
     weights = {name: values.numpy() for name, values in network.state_dict().items() if values.is_floating_point()}

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from enet_ros.labels import CAMVID
+from enet_ros.network.architecture import ENetArchitecture
 from enet_ros.network.load import load_network
 from enet_ros.network.model_file import ModelFileError, read_model, write_model
 
@@ -50,7 +51,7 @@ LAST = 'decoder.fullconv.weight'
 FEWER = [list(color) for color in CAMVID.colors[:-1]]
 DAMAGES = {
     'no format': (_lacks('format'), 'written by another program'),
-    'a later version': (_says('format_version', '2'), 'version 2'),
+    'a later version': (_says('format_version', '3'), 'version 3, this package reads 1 and 2'),
     'bgr': (_says('channel_order', 'bgr'), 'channel_order is "bgr"'),
     **{f'no {key}': (_lacks(key), f'lacks "{key}"') for key in (
         'architecture', 'class_names', 'class_colors', 'mean', 'std', 'training_size', 'dataset', 'metrics', 'recipe',
@@ -62,13 +63,22 @@ DAMAGES = {
         lambda parts: parts[0].update(class_names=json.dumps(CAMVID.names[:-1]), class_colors=json.dumps(FEWER)),
         '10 class names for a network of 11',
     ),
-    'unknown option': (_says('architecture', {'classes': 11, 'width': 2}), 'width'),
-    'wrong option': (_says('architecture', {'classes': 11, 'last_kernel': 7}), 'last_kernel is 7'),
+    'unknown option': (_says('architecture', {'network': 'enet', 'classes': 11, 'width': 2}), 'width'),
+    'wrong option': (_says('architecture', {'network': 'enet', 'classes': 11, 'last_kernel': 7}), 'last_kernel is 7'),
+    'no network': (_says('architecture', {'classes': 11}), 'network "None" is unknown, this package has enet, segnet'),
+    'unknown network': (_says('architecture', {'network': 'unet', 'classes': 11}), 'network "unet" is unknown'),
+    'architecture as list': (_says('architecture', [11]), 'metadata is wrong'),
+    'another network': (_says('architecture', {'network': 'segnet', 'classes': 11}), 'lacks weight classifier.bias'),
+    'too small for the network': (
+        lambda parts: parts[0].update(architecture='{"network": "segnet", "classes": 11}', training_size='[96, 24]'),
+        r'training_size is \[96, 24\]: .* multiples of 8 from 32 on',
+    ),
+    'a network named in version 1': (_says('format_version', '1'), 'network'),
     'size of 5': (_says('training_size', [5, 8]), r'training_size is \[5, 8\]'),
     'size of one': (_says('training_size', [8]), r'training_size is \[8\]'),
     'size of text': (_says('training_size', ['a', 'b']), 'training_size'),
     'size of fractions': (_says('training_size', [96.0, 64.0]), 'training_size'),
-    'a fraction of classes': (_says('architecture', {'classes': 11.0}), 'classes is 11.0'),
+    'a fraction of classes': (_says('architecture', {'network': 'enet', 'classes': 11.0}), 'classes is 11.0'),
     'a class without name': (_says('class_names', [*CAMVID.names[:-1], 5]), 'class name 5 is no text'),
     'metrics as list': (_says('metrics', []), 'metrics'),
     'two means': (_says('mean', [0, 0]), r'mean is \[0, 0\]'),
@@ -94,6 +104,15 @@ def test_a_file_that_lacks_or_contradicts_something_is_refused_with_the_reason(
     with pytest.raises(ModelFileError, match=reason) as caught:
         load_network(read_model(path))
     assert str(path) in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_files_of_version_1_are_enets(small_model: Path, tmp_path: Path) -> None:
+    with safe_open(small_model, 'np') as file:
+        metadata = {**file.metadata(), 'format_version': '1', 'architecture': '{"classes": 11, "decoder_dropout": 0.2}'}
+        save_file({name: file.get_tensor(name) for name in file.keys()}, tmp_path / 'old.safetensors', metadata)  # noqa: SIM118
+    model = read_model(tmp_path / 'old.safetensors')
+    assert model.info.architecture == ENetArchitecture(11, decoder_dropout=0.2)
+    load_network(model)
 
 
 @pytest.mark.parametrize('content', [b'', b'no model', b'\xff' * 100])

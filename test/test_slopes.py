@@ -5,14 +5,14 @@ import torch
 from conftest import randomize
 from torch import nn
 
-from enet_ros.network.architecture import Architecture
+from enet_ros.network.architecture import ENetArchitecture
 from enet_ros.network.enet import ENet
 from enet_ros.network.slopes import prelu_slopes
 
 
 @pytest.mark.parametrize(('activation', 'count'), [('prelu', 67 + 15), ('relu', 67)])
 def test_slopes_come_in_the_order_in_which_the_network_applies_them(activation: str, count: int) -> None:
-    network = randomize(ENet(Architecture(3, decoder_activation=activation)))
+    network = randomize(ENet(ENetArchitecture(3, decoder_activation=activation)))
     applied: list[tuple[str, torch.Tensor]] = []
     for name, module in network.named_modules():
         if isinstance(module, nn.PReLU):

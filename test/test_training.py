@@ -142,8 +142,10 @@ def test_a_jitter_out_of_range_is_refused(values: tuple[float, ...]) -> None:
 
 
 def test_the_packages_recipes_can_be_read() -> None:
-    for name in ('camvid', 'camvid_cpu', 'cityscapes', 'sunrgbd'):
-        assert read_recipe(ROOT / 'config' / 'train' / f'{name}.yaml').stages[-1].network == 'enet'
+    paths = sorted((ROOT / 'config' / 'train').iterdir())
+    networks = {path.stem: read_recipe(path).architecture(11).network for path in paths}
+    assert networks == {'camvid': 'enet', 'camvid_ablation': 'enet', 'camvid_cpu': 'enet', 'cityscapes': 'enet',
+                        'segnet_camvid': 'segnet', 'sunrgbd': 'enet'}
 
 
 def _recipe_file(path: Path, **changes: object) -> Path:
@@ -176,7 +178,10 @@ def test_a_recipe_survives_its_file(tmp_path: Path) -> None:
     ({'size': [96]}, 'size'),
     ({'stages': []}, 'last stage'),
     ({'stages': _stage(network='encoder')}, 'last stage'),
-    ({'stages': _stage(network='segnet')}, 'network'),
+    ({'stages': _stage(network='unet')}, 'network must be one of encoder, enet, segnet'),
+    ({'stages': _stage(network='segnet') + _stage(name='second')}, 'stages train segnet and enet: write a recipe for each'),
+    ({'stages': _stage(network='segnet'), 'decoder_dropout': 0.0}, 'leave those of ENet at .*decoder_dropout: 0.1'),
+    ({'stages': _stage(network='segnet', crop=[64, 24])}, 'crop of stage decoder is 64x24: use multiples of 8 from 32 on'),
     ({'stages': _stage() * 2}, 'one name'),
     ({'stages': _stage(crop=[60, 64])}, 'crop of stage decoder is 60x64'),
     ({'stages': _stage(epochs=0)}, 'epochs 0'),

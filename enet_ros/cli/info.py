@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     count = sum(values.size for name, values in model.weights.items() if 'running_' not in name)
     print(f'model        {model.path}')
     print(f'sha256       {model.sha256}')
-    print(f'architecture ENet, {count} parameters, ' + ', '.join(f'{k} {v}' for k, v in asdict(info.architecture).items()))
+    print(f'architecture {count} parameters, ' + ', '.join(f'{k} {v}' for k, v in asdict(info.architecture).items()))
     print(f'trained on   {info.dataset} at {info.training_size[0]}x{info.training_size[1]}')
     print(f'input        RGB in [0, 1], mean {list(info.mean)}, std {list(info.std)}')
     print(f'licence      {info.license}')

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def add_command(commands: Commands) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
-        'train', help='train ENet on a prepared dataset',
+        'train', help='train a network on a prepared dataset',
         description='Train by a recipe and write DIR/model.safetensors, with its results on the validation samples, '
                     'DIR/model.onnx, its graph for robots without PyTorch, and in DIR/report and DIR/curves.png what the '
                     'run came to. Under torchrun the processes share the work.',

@@ -1,6 +1,6 @@
 """The ONNX graph of a model file, for runtimes that read ONNX: found beside the model, in the cache, or exported into it.
 
-The graph is that of `InferenceNetwork`, with free height and width. It carries the hash of its model file, so a graph that
+The graph is that of `PortableNetwork`, with free height and width. It carries the hash of its model file, so a graph that
 belongs to other weights, or to an older form of the graph, is never run.
 """
 
@@ -15,7 +15,7 @@ from enet_ros.engines.engine import EngineError
 from enet_ros.files import replacing
 from enet_ros.network.model_file import ModelFile
 
-GRAPH_VERSION = '1'
+GRAPH_VERSION = '2'
 """Raised whenever `export_graph` writes another graph for the same weights."""
 
 MODEL_KEY = 'enet_ros.model_sha256'
@@ -44,10 +44,9 @@ def export_graph(model: ModelFile, path: Path) -> None:
     import onnx
     import torch
 
-    from enet_ros.network.inference import InferenceNetwork
-    from enet_ros.network.pooling import CornerPooling
+    from enet_ros.network.portable import PortableNetwork
 
-    network = InferenceNetwork(model, CornerPooling()).eval()
+    network = PortableNetwork(model).eval()
     free = {1: 'height', 2: 'width'}
     with replacing(path) as temporary, warnings.catch_warnings():
         # tracing warns of comparisons of shapes, which hold for all multiples of 8, and the exporter of its own age:

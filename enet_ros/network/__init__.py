@@ -1,1 +1,1 @@
-"""ENet (Paszke et al. 2016): the network, its model file, and its forms for inference."""
+"""ENet (Paszke et al. 2016) and SegNet, its baseline: the networks, their model file, and their forms for inference."""

@@ -1,16 +1,16 @@
-"""The options of ENet's architecture; free of torch, for those who only read model files."""
+"""The networks that there are and their options; free of torch, for those who only read model files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 SIZE_MULTIPLE = 8
-"""Image width and height must be multiples of this: the encoder halves three times."""
+"""Image width and height must be multiples of this: ENet's encoder halves three times."""
 
 
 @dataclass(frozen=True)
-class Architecture:
+class ENetArchitecture:
     """What the paper leaves open about ENet; stored in the model file.
 
     Raises:
@@ -18,6 +18,10 @@ class Architecture:
 
     """
 
+    smallest_side: ClassVar[int] = SIZE_MULTIPLE
+    """Width and height in pixels that an image must have at the least."""
+    network: Literal['enet'] = field(default='enet', init=False)
+    """Name of the network, as in recipes and model files."""
     classes: int
     """Number of classes, 1 to 255."""
     decoder_activation: Literal['prelu', 'relu'] = 'prelu'
@@ -29,11 +33,42 @@ class Architecture:
 
     def __post_init__(self) -> None:
         """Refuse what no ENet can be built from."""
-        if not isinstance(self.classes, int) or not 1 <= self.classes <= 255:
-            raise ValueError(f'classes is {self.classes}: ENet takes 1 to 255 classes')
+        _check_classes('ENet', self.classes)
         if self.decoder_activation not in ('prelu', 'relu'):
             raise ValueError(f'decoder_activation is "{self.decoder_activation}": choose prelu or relu')
         if not 0 <= self.decoder_dropout < 1:
             raise ValueError(f'decoder_dropout is {self.decoder_dropout}: choose a probability from 0 to below 1')
         if self.last_kernel not in (2, 3):
             raise ValueError(f'last_kernel is {self.last_kernel}: choose 2 or 3')
+
+
+@dataclass(frozen=True)
+class SegNetArchitecture:
+    """SegNet in its VGG16 form, the paper's baseline, leaves nothing open; stored in the model file.
+
+    Raises:
+        ValueError: a value outside its domain.
+
+    """
+
+    smallest_side: ClassVar[int] = 32
+    """Width and height in pixels that an image must have at the least: the encoder halves five times."""
+    network: Literal['segnet'] = field(default='segnet', init=False)
+    """Name of the network, as in recipes and model files."""
+    classes: int
+    """Number of classes, 1 to 255."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no SegNet can be built from."""
+        _check_classes('SegNet', self.classes)
+
+
+Architecture = ENetArchitecture | SegNetArchitecture
+
+ARCHITECTURES: dict[str, type[Architecture]] = {kind.network: kind for kind in (ENetArchitecture, SegNetArchitecture)}
+"""By the names of their networks."""
+
+
+def _check_classes(name: str, classes: int) -> None:
+    if not isinstance(classes, int) or not 1 <= classes <= 255:
+        raise ValueError(f'classes is {classes}: {name} takes 1 to 255 classes')

@@ -13,24 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from enet_ros.network.architecture import Architecture
+from enet_ros.network.architecture import ENetArchitecture
+from enet_ros.network.layers import BATCH_NORM_EPSILON, ConvNorm
 from enet_ros.network.pooling import IndexPooling, Pooling
-
-BATCH_NORM_EPSILON = 1e-3  # the authors' release
-
-
-class ConvNorm(nn.Module):
-    """A convolution and its batch normalisation; `fold` of `folding.py` turns the pair into one convolution."""
-
-    def __init__(self, convolution: nn.Conv2d | nn.ConvTranspose2d) -> None:
-        """Follow `convolution` by a batch normalisation of its output channels."""
-        super().__init__()
-        self.convolution = convolution
-        self.norm = nn.BatchNorm2d(convolution.out_channels, eps=BATCH_NORM_EPSILON)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return the normalised convolution of `features`."""
-        return self.norm(self.convolution(features))
 
 
 def _activation(kind: str, channels: int) -> nn.Module:
@@ -172,7 +157,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Stages 4 and 5 and the last transposed convolution: N x 128 x H/8 x W/8 to N x classes x H x W."""
 
-    def __init__(self, architecture: Architecture, pooling: Pooling) -> None:
+    def __init__(self, architecture: ENetArchitecture, pooling: Pooling) -> None:
         """Make the decoder with the options of `architecture`."""
         super().__init__()
         activation, dropout = architecture.decoder_activation, architecture.decoder_dropout
@@ -198,7 +183,7 @@ class ENet(nn.Module):
     H and W must be multiples of `SIZE_MULTIPLE`; resize or pad outside. The state dict does not depend on `pooling`.
     """
 
-    def __init__(self, architecture: Architecture, pooling: Pooling | None = None) -> None:
+    def __init__(self, architecture: ENetArchitecture, pooling: Pooling | None = None) -> None:
         """Make an untrained network whose three up- and downsampling pairs use `pooling` (default: PyTorch's own)."""
         super().__init__()
         chosen = pooling or IndexPooling()

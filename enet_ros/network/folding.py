@@ -8,7 +8,7 @@ from typing import TypeVar
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from enet_ros.network.enet import ConvNorm
+from enet_ros.network.layers import ConvNorm
 
 Network = TypeVar('Network', bound=nn.Module)
 

@@ -1,22 +1,31 @@
-"""Make a network of a model file."""
+"""Make a network of an architecture or of a model file."""
 
 from __future__ import annotations
 
 import torch
 
+from enet_ros.network.architecture import Architecture, SegNetArchitecture
 from enet_ros.network.enet import ENet
 from enet_ros.network.model_file import ModelFile, ModelFileError
 from enet_ros.network.pooling import Pooling
+from enet_ros.network.segnet import SegNet
 
 
-def load_network(model: ModelFile, pooling: Pooling | None = None) -> ENet:
+def make_network(architecture: Architecture, pooling: Pooling | None = None) -> ENet | SegNet:
+    """Return the untrained network of `architecture`; it pools by `pooling` (default: PyTorch's own)."""
+    if isinstance(architecture, SegNetArchitecture):
+        return SegNet(architecture, pooling)
+    return ENet(architecture, pooling)
+
+
+def load_network(model: ModelFile, pooling: Pooling | None = None) -> ENet | SegNet:
     """Return the network of `model` with its weights, in evaluation mode.
 
     Raises:
         ModelFileError: weights are missing, unknown or of another shape than the architecture's.
 
     """
-    network = ENet(model.info.architecture, pooling)
+    network = make_network(model.info.architecture, pooling)
     expected = network.state_dict()
     # safetensors files hold what numpy calls weights; how often a normalisation was updated is not one
     expected = {name: tensor for name, tensor in expected.items() if not name.endswith('num_batches_tracked')}

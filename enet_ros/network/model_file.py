@@ -19,9 +19,10 @@ from safetensors.numpy import save
 from enet_ros.errors import EnetError
 from enet_ros.files import replacing
 from enet_ros.labels import LabelSet
-from enet_ros.network.architecture import SIZE_MULTIPLE, Architecture
+from enet_ros.network.architecture import ARCHITECTURES, SIZE_MULTIPLE, Architecture, ENetArchitecture
 
-FORMAT_VERSION = '1'
+FORMAT_VERSION = '2'
+"""Version 1, which is read, too, did not name the network: there was only ENet."""
 
 
 class ModelFileError(EnetError):
@@ -40,7 +41,7 @@ class ModelInfo:
     architecture: Architecture
     labels: LabelSet
     training_size: tuple[int, int]
-    """Width and height in pixels that the network was trained at; multiples of 8."""
+    """Width and height in pixels that the network was trained at; multiples of 8, and not below what the network takes."""
     dataset: str
     """Name of the dataset it was trained on."""
     recipe: dict[str, Any]
@@ -60,12 +61,12 @@ class ModelInfo:
             raise ModelFileError(
                 f'{len(self.labels)} class names for a network of {self.architecture.classes} classes: they must be as many'
             )
+        smallest = self.architecture.smallest_side
         if len(self.training_size) != 2 or not all(
-            isinstance(side, int) and side >= SIZE_MULTIPLE and side % SIZE_MULTIPLE == 0 for side in self.training_size
+            isinstance(side, int) and side >= smallest and side % SIZE_MULTIPLE == 0 for side in self.training_size
         ):
-            raise ModelFileError(
-                f'training_size is {list(self.training_size)}: it must be width and height, multiples of {SIZE_MULTIPLE}'
-            )
+            raise ModelFileError(f'training_size is {list(self.training_size)}: it must be width and height, '
+                                 f'multiples of {SIZE_MULTIPLE} from {smallest} on')
         for name, values in (('mean', self.mean), ('std', self.std)):
             if len(values) != 3 or not np.isfinite(values).all():
                 raise ModelFileError(f'{name} is {list(values)}: it must be three numbers')
@@ -146,8 +147,9 @@ def read_model(path: Path) -> ModelFile:
 def _info(metadata: dict[str, str]) -> ModelInfo:
     if metadata.get('format') != 'enet_ros':
         raise ModelFileError('written by another program: only files of "enet train" say how to run them')
-    if (version := metadata.get('format_version')) != FORMAT_VERSION:
-        raise ModelFileError(f'format version {version}, this package reads {FORMAT_VERSION}: use the matching enet_ros')
+    if (version := metadata.get('format_version')) not in ('1', FORMAT_VERSION):
+        raise ModelFileError(f'format version {version}, this package reads 1 and {FORMAT_VERSION}: '
+                             'use the matching enet_ros')
     if (order := metadata.get('channel_order')) != 'rgb':
         raise ModelFileError(f'channel_order is "{order}": this package runs networks trained on "rgb"')
 
@@ -164,7 +166,7 @@ def _info(metadata: dict[str, str]) -> ModelInfo:
 
     try:
         return ModelInfo(
-            architecture=Architecture(**value('architecture')),
+            architecture=_architecture(value('architecture'), version),
             labels=LabelSet(tuple(value('class_names')), tuple(tuple(color) for color in value('class_colors'))),
             training_size=tuple(value('training_size')),
             dataset=text('dataset'),
@@ -178,3 +180,13 @@ def _info(metadata: dict[str, str]) -> ModelInfo:
         raise
     except (TypeError, ValueError, EnetError) as error:
         raise ModelFileError(f'metadata is wrong: {error}') from error
+
+
+def _architecture(options: dict[str, Any], version: str) -> Architecture:
+    if version == '1':
+        return ENetArchitecture(**options)
+    options = dict(options)
+    if (network := options.pop('network', None)) not in ARCHITECTURES:
+        raise ModelFileError(f'network "{network}" is unknown, this package has {", ".join(ARCHITECTURES)}: '
+                             'use the matching enet_ros')
+    return ARCHITECTURES[network](**options)

@@ -1,27 +1,17 @@
 """2x2 max pooling that remembers positions, and its inverse, in two forms that agree bit for bit.
 
 `IndexPooling` is PyTorch's own pair and the faster one inside PyTorch. `CornerPooling` says the same with comparisons,
-selects and a depth-to-space, which every inference runtime has: pooling with indices has no ONNX or TensorRT counterpart.
+selects and nearest-neighbour upsampling, which every inference runtime has: pooling with indices has no ONNX or TensorRT
+counterpart.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-
-class Corners(NamedTuple):
-    """Which corner of each 2x2 window holds its maximum, as three boolean masks of the pooled shape."""
-
-    bottom: Tensor
-    """The maximum is in the lower row."""
-    top_right: Tensor
-    """The larger value of the upper row is the right one."""
-    bottom_right: Tensor
-    """The larger value of the lower row is the right one."""
 
 
 class Pooling(Protocol):
@@ -48,14 +38,14 @@ class IndexPooling:
 
 
 class CornerPooling:
-    """The same in comparisons and selects.
+    """The same in comparisons and selects: a mask of the full size says which pixels are the maxima of their windows.
 
     Comparisons are strict, so on a tie the first corner in row order wins, as in max_pool2d. Comparing the input with the
     upsampled maxima instead would mark every tied corner.
     """
 
-    def pool(self, image: Tensor) -> tuple[Tensor, Corners]:
-        """Return the maxima (N x C x H//2 x W//2) of `image` (N x C x H x W) and their corners."""
+    def pool(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the maxima (N x C x H//2 x W//2) of `image` (N x C x H x W) and their mask (bool, of all whole windows)."""
         height, width = image.shape[-2] // 2 * 2, image.shape[-1] // 2 * 2
         top_left, top_right = image[..., 0:height:2, 0:width:2], image[..., 0:height:2, 1:width:2]
         bottom_left, bottom_right = image[..., 1:height:2, 0:width:2], image[..., 1:height:2, 1:width:2]
@@ -63,20 +53,19 @@ class CornerPooling:
         top = torch.where(right_of_top, top_right, top_left)
         bottom = torch.where(right_of_bottom, bottom_right, bottom_left)
         below = bottom > top
-        return torch.where(below, bottom, top), Corners(below, right_of_top, right_of_bottom)
+        pooled = torch.where(below, bottom, top)
+        # corners by number, 0 1 above 2 3, as floats: these are what runtimes upsample
+        corner = torch.where(below, right_of_bottom.to(image.dtype) + 2, right_of_top.to(image.dtype))
+        rows, columns = torch.arange(height, device=image.device) % 2, torch.arange(width, device=image.device) % 2
+        return pooled, _double(corner) == (2 * rows[:, None] + columns).to(image.dtype)
 
-    def unpool(self, pooled: Tensor, positions: Corners, size: tuple[int, int]) -> Tensor:
+    def unpool(self, pooled: Tensor, positions: Tensor, size: tuple[int, int]) -> Tensor:
         """Return N x C x `size`: every value of `pooled` where its maximum stood, zeros elsewhere."""
-        zero = torch.zeros_like(pooled)
-        top = torch.where(positions.bottom, zero, pooled)
-        bottom = torch.where(positions.bottom, pooled, zero)
-        planes = (
-            torch.where(positions.top_right, zero, top),
-            torch.where(positions.top_right, top, zero),
-            torch.where(positions.bottom_right, zero, bottom),
-            torch.where(positions.bottom_right, bottom, zero),
-        )
-        # pixel_shuffle reads its four planes per channel, so they are stacked behind the channel and flattened into it
-        full = functional.pixel_shuffle(torch.stack(planes, 2).flatten(1, 2), 2)
+        full = torch.where(positions, _double(pooled), torch.zeros((), dtype=pooled.dtype, device=pooled.device))
         rows, columns = size[0] - full.shape[-2], size[1] - full.shape[-1]
         return functional.pad(full, (0, columns, 0, rows)) if rows or columns else full
+
+
+def _double(image: Tensor) -> Tensor:
+    """Return `image` with each pixel as four."""
+    return functional.interpolate(image, scale_factor=2, mode='nearest')

@@ -35,9 +35,10 @@ from enet_ros.errors import EnetError
 from enet_ros.files import replacing
 from enet_ros.labels import VOID
 from enet_ros.metrics import mean_iou
-from enet_ros.network.architecture import Architecture
 from enet_ros.network.enet import EncoderClassifier, ENet
+from enet_ros.network.load import make_network
 from enet_ros.network.model_file import ModelInfo, write_model
+from enet_ros.network.segnet import SegNet
 from enet_ros.training.augmentation import augment
 from enet_ros.training.data import Images, choose_samples, load_images
 from enet_ros.training.losses import class_weights, segmentation_loss
@@ -60,7 +61,7 @@ class SegmentationTask(lightning.LightningModule):
 
     class_weights: Tensor
 
-    def __init__(self, network: ENet | EncoderClassifier, recipe: Recipe, stage: Stage, train: Images, val: Images,
+    def __init__(self, network: nn.Module, recipe: Recipe, stage: Stage, train: Images, val: Images,
                  weights: Tensor) -> None:
         """Train `network` on `train` with the class weights `weights`; the data moves to the training device as a whole."""
         super().__init__()
@@ -253,7 +254,7 @@ class _BestCheckpoint(ModelCheckpoint):
 
 
 def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool = False, compiled: bool = False) -> Path:
-    """Train ENet on `dataset` by `recipe` and return the model file, `out`/model.safetensors.
+    """Train the network of `recipe` on `dataset` and return the model file, `out`/model.safetensors.
 
     `out` gets recipe.yaml and a folder for each stage with last.ckpt, best.ckpt where there is something to validate on,
     and the figures of each epoch in log/version_N/metrics.csv and for TensorBoard. A stage hands on its best weights, or its
@@ -283,10 +284,8 @@ def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool = False, com
             temporary.write_text(text, encoding='utf-8')
     logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)  # else it advertises on every start
     torch.manual_seed(recipe.seed)
-    architecture = Architecture(
-        len(dataset.labels), recipe.decoder_activation, recipe.decoder_dropout, recipe.last_kernel
-    )
-    network = ENet(architecture)
+    architecture = recipe.architecture(len(dataset.labels))
+    network = make_network(architecture)
     for stage in recipe.stages:
         weights = class_weights(pixels, stage.class_weight_constant)
         _train_stage(network, recipe, stage, data, weights, out / stage.name, compiled)
@@ -343,11 +342,11 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def _train_stage(network: ENet, recipe: Recipe, stage: Stage, data: tuple[Images, Images], weights: Tensor, folder: Path,
-                 compiled: bool) -> None:
+def _train_stage(network: ENet | SegNet, recipe: Recipe, stage: Stage, data: tuple[Images, Images], weights: Tensor,
+                 folder: Path, compiled: bool) -> None:
     """Train `network` by one stage and leave the kept weights in it."""
-    part: ENet | EncoderClassifier = network
-    if stage.network == 'encoder':
+    part: nn.Module = network
+    if stage.network == 'encoder' and isinstance(network, ENet):
         torch.manual_seed(recipe.seed)  # else the classifier would depend on whether the run was resumed
         part = EncoderClassifier(network.encoder, len(weights))
     task = SegmentationTask(part, recipe, stage, data[0], data[1], weights)

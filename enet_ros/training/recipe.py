@@ -14,7 +14,7 @@ import yaml
 
 from enet_ros.datasets.prepared import SPLITS
 from enet_ros.errors import EnetError
-from enet_ros.network.architecture import SIZE_MULTIPLE, Architecture
+from enet_ros.network.architecture import SIZE_MULTIPLE, Architecture, ENetArchitecture, SegNetArchitecture
 from enet_ros.training.augmentation import ColorJitter
 
 
@@ -28,8 +28,8 @@ class Stage:
 
     name: str
     """Its folder in the run's directory."""
-    network: Literal['encoder', 'enet']
-    """The encoder with a 1x1 classifier on labels of an eighth of the size, or the whole network."""
+    network: Literal['encoder', 'enet', 'segnet']
+    """ENet's encoder with a 1x1 classifier on labels of an eighth of the size, the whole ENet, or SegNet."""
     epochs: int
     learning_rate: float
     """The highest, reached after the warm-up."""
@@ -52,6 +52,7 @@ class Recipe:
     hold_out: tuple[str, ...]
     """Samples of `splits` whose names begin with one of these are validated on instead of trained on: drives, cities."""
     decoder_activation: Literal['prelu', 'relu']
+    """This and the next two are options of ENet; for SegNet they stay at `ENetArchitecture`'s defaults."""
     decoder_dropout: float
     last_kernel: Literal[2, 3]
     batch_size: int
@@ -75,21 +76,19 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what no run could follow."""
+        smallest = self.architecture(1).smallest_side  # raises what is wrong with the networks and their options
         sizes = {'size': self.size, **{f'crop of stage {stage.name}': stage.crop for stage in self.stages}}
         for name, (width, height) in sizes.items():
-            if min(width, height) < SIZE_MULTIPLE or width % SIZE_MULTIPLE or height % SIZE_MULTIPLE:
-                raise RecipeError(f'{name} is {width}x{height}: use positive multiples of {SIZE_MULTIPLE}')
+            if min(width, height) < smallest or width % SIZE_MULTIPLE or height % SIZE_MULTIPLE:
+                raise RecipeError(f'{name} is {width}x{height}: use multiples of {SIZE_MULTIPLE} from {smallest} on')
         if not self.splits or not set(self.splits) <= set(SPLITS) or len(set(self.splits)) != len(self.splits):
             raise RecipeError(f'splits is {list(self.splits)}: name some of {", ".join(SPLITS)}, each once')
-        Architecture(1, self.decoder_activation, self.decoder_dropout, self.last_kernel)  # raises ValueError
         if not 0 <= self.weight_decay < math.inf or not 0 <= self.warmup_epochs < math.inf:
             raise RecipeError(f'weight_decay {self.weight_decay}, warmup_epochs {self.warmup_epochs}: both are 0 or more')
         if not 0 <= self.ema_decay < 1:
             raise RecipeError(f'ema_decay is {self.ema_decay}: it is from 0 to below 1')
         if self.batch_size < 1 or self.validate_every < 1:
             raise RecipeError(f'batch_size {self.batch_size}, validate_every {self.validate_every}: both start at 1')
-        if not self.stages or self.stages[-1].network != 'enet':
-            raise RecipeError('the last stage must train network: enet, the one that is kept')
         if len({stage.name for stage in self.stages}) != len(self.stages):
             raise RecipeError('two stages have one name: names must differ')
         for stage in self.stages:
@@ -106,6 +105,28 @@ class Recipe:
             if not 1 < stage.class_weight_constant < math.inf:
                 raise RecipeError(f'stage {stage.name}: class_weight_constant is {stage.class_weight_constant}: '
                                   'it must be above 1, else a weight is infinite or negative')
+
+    def architecture(self, classes: int) -> Architecture:
+        """Return the architecture of the network that the last stage trains.
+
+        Raises:
+            RecipeError: the last stage trains no whole network, SegNet is not alone, or an option of ENet is set for it.
+            ValueError: an option is out of its domain.
+
+        """
+        enet = ENetArchitecture(classes, self.decoder_activation, self.decoder_dropout, self.last_kernel)
+        networks = [stage.network for stage in self.stages]
+        if not networks or networks[-1] == 'encoder':
+            raise RecipeError('the last stage must train network: enet or segnet, the one that is kept')
+        if 'segnet' not in networks:
+            return enet
+        if others := sorted({*networks} - {'segnet'}):
+            raise RecipeError(f'stages train segnet and {", ".join(others)}: write a recipe for each network')
+        if enet != (unset := ENetArchitecture(classes)):
+            raise RecipeError('SegNet has no options: leave those of ENet at '
+                              f'decoder_activation: {unset.decoder_activation}, decoder_dropout: {unset.decoder_dropout}, '
+                              f'last_kernel: {unset.last_kernel}')
+        return SegNetArchitecture(classes)
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
