@@ -26,9 +26,9 @@ class SegmenterConfig:
     model: Path
     """Model file of `enet train`."""
     backend: str = 'auto'
-    """Engine: auto, openvino or torch."""
+    """Engine: auto, tensorrt, torch, torch-compile or openvino."""
     precision: str = 'auto'
-    """Type that the engine computes in: auto, fp32, fp16 or bf16."""
+    """Type that the engine computes in: auto, fp32, fp16, bf16 or int8."""
     width: int = 0
     """Width in pixels that images are resized to; 0 = what the model was trained at."""
     height: int = 0

@@ -16,8 +16,8 @@ SHARE = Path(get_package_share_directory('enet_ros'))
 # Node parameters: name, type, choices, description. Without a value the parameter file's holds.
 PARAMETERS = (
     ('model', str, None, 'Model file (.safetensors); empty in the parameter file = the CamVid model of the package'),
-    ('backend', str, ('auto', 'torch', 'openvino'), 'Engine that runs the network'),
-    ('precision', str, ('auto', 'fp32', 'fp16', 'bf16'), 'Type that the engine computes in'),
+    ('backend', str, ('auto', 'tensorrt', 'torch', 'torch-compile', 'openvino'), 'Engine that runs the network'),
+    ('precision', str, ('auto', 'fp32', 'fp16', 'bf16', 'int8'), 'Type that the engine computes in'),
     ('width', int, None, "Network width in pixels, a multiple of 8; 0 = the model's"),
     ('height', int, None, "Network height in pixels, a multiple of 8; 0 = the model's"),
     ('classes', str, None, 'Names of the classes to report, separated by commas; others become 255'),

@@ -11,7 +11,7 @@ os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)
 os.environ.setdefault('ROS_DOMAIN_ID', str(random.randint(1, 100)))
 os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', os.path.join(os.path.dirname(__file__), '../config/fastdds.xml'))
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,17 @@ from enet_ros.scene import draw_scene
 from enet_ros.share import default_model
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption('--gpu', action='store_true', help='run the tests that need an NVIDIA GPU, too')
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption('--gpu'):
+        for item in items:
+            if item.get_closest_marker('gpu'):
+                item.add_marker(pytest.mark.skip(reason='needs an NVIDIA GPU: scripts/test.sh --gpu'))
 
 
 def randomize(network: nn.Module, seed: int = 0) -> nn.Module:
@@ -73,6 +84,22 @@ def shipped_model() -> Path:
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the tests out of the user's cache."""
     os.environ['ENET_CACHE'] = str(tmp_path_factory.mktemp('cache'))
+
+
+@pytest.fixture(scope='module')
+def tensorrt_stand_in() -> Iterator[None]:
+    """Have `import tensorrt` give tensorrt-rtx: the same API, which parses and builds without a GPU, but runs nothing."""
+    rtx = pytest.importorskip('tensorrt_rtx', reason='needs tensorrt-rtx: scripts/test.sh installs it on x86-64')
+    names = ('tensorrt', 'torch2trt', *(f'enet_ros.engines.{name}' for name in ('tensorrt_', 'torch2trt_', 'calibration')))
+
+    def forget() -> None:
+        for name in [name for name in sys.modules if name.startswith(names) and not name.startswith('tensorrt_rtx')]:
+            del sys.modules[name]
+
+    forget()
+    sys.modules['tensorrt'] = rtx
+    yield
+    forget()  # what was imported with the stand-in must not meet the real one
 
 
 @pytest.fixture(scope='session')

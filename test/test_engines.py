@@ -86,6 +86,39 @@ def test_fp16_on_a_cpu_is_refused_with_the_choices(small_model: Path) -> None:
             create_engine(read_model(small_model), SIZE, 'torch', 'fp16')
 
 
+def test_compiled_pytorch_gives_the_labels_of_plain_pytorch(small_model: Path) -> None:
+    if not (shutil.which('g++') or shutil.which('clang++')):
+        pytest.skip('torch.compile needs a C++ compiler: install g++')
+    engine = create_engine(read_model(small_model), SIZE, 'torch-compile', 'fp32')
+    assert (engine.backend, engine.precision, engine.size) == ('torch-compile', 'fp32', SIZE)
+    for number in (0, 30):
+        assert (engine.infer(_image(number)) == _reference(small_model, _image(number))).mean() > 0.999
+
+
+def test_compiled_pytorch_without_a_compiler_is_refused_with_the_remedy(
+    small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, 'which', lambda _: None)
+    with pytest.raises(EngineError, match=r'torch-compile needs a compiler: install g.., or choose backend torch'):
+        create_engine(read_model(small_model), SIZE, 'torch-compile')
+
+
+def test_what_torch_compile_fails_with_is_one_line(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError('no such header\nand much more')
+
+    monkeypatch.setattr(shutil, 'which', lambda name: name)
+    monkeypatch.setattr(torch, 'compile', lambda network, dynamic: fail)
+    with pytest.raises(EngineError, match=r'^torch.compile failed \(no such header\): choose backend torch$'):
+        create_engine(read_model(small_model), SIZE, 'torch-compile')
+
+
+@pytest.mark.parametrize('backend', ['torch', 'torch-compile'])
+def test_pytorch_refuses_int8_with_the_choices(backend: str, small_model: Path) -> None:
+    with pytest.raises(EngineError, match=f'backend {backend} does not compute in int8: choose fp32, fp16, bf16 or auto'):
+        create_engine(read_model(small_model), SIZE, backend, 'int8')
+
+
 @pytest.mark.parametrize(('size', 'near'), [((100, 64), '96x64'), ((0, 64), '8x64'), ((96, -8), '96x8')], ids=str)
 def test_a_size_that_the_network_cannot_have_is_refused_with_one_that_it_can(
     size: tuple[int, int], near: str, small_model: Path

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from enet_ros import __version__
-from enet_ros.cli import convert, evaluate, info, segment, train
+from enet_ros.cli import build_engine, convert, evaluate, info, segment, train
 from enet_ros.errors import EnetError
 
 
@@ -20,16 +22,32 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f'{self.prog}: {message}; see "{self.prog} --help"\n')
 
 
+@contextmanager
+def _log_on_stderr() -> Iterator[None]:
+    """Show what the package logs, such as how far a long build is, beside the results on stdout."""
+    logger, handler = logging.getLogger('enet_ros'), logging.StreamHandler()
+    level = logger.level
+    handler.setFormatter(logging.Formatter('enet: %(message)s'))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `enet` with `arguments` (default: the process's) and return 0, or 1 for an error; bad usage exits with 2."""
     parser = _Parser(prog='enet', description='Semantic segmentation with ENet.')
     parser.add_argument('--version', action='version', version=f'enet_ros {__version__}')
     commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
-    for module in (segment, convert, train, evaluate, info):
+    for module in (segment, convert, train, evaluate, build_engine, info):
         module.add_command(commands)
     parsed = parser.parse_args(arguments)
     try:
-        code: int = parsed.run(parsed)
+        with _log_on_stderr():
+            code: int = parsed.run(parsed)
     except EnetError as error:
         print(f'enet: {error}', file=sys.stderr)
         return 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes.util
+import logging
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,8 +15,14 @@ from enet_ros.errors import EnetError
 from enet_ros.network.architecture import SIZE_MULTIPLE
 from enet_ros.network.model_file import ModelFile
 
-BACKENDS = ('auto', 'torch', 'openvino')
-PRECISIONS = ('auto', 'fp32', 'fp16', 'bf16')
+log = logging.getLogger(__name__)
+
+BACKENDS = ('auto', 'tensorrt', 'torch', 'torch-compile', 'openvino')
+PRECISIONS = ('auto', 'fp32', 'fp16', 'bf16', 'int8')
+# what each backend imports, by the name that pip knows it by, too
+_PACKAGES = {
+    'tensorrt': ('tensorrt', 'torch'), 'torch': ('torch',), 'torch-compile': ('torch',), 'openvino': ('openvino',),
+}
 
 
 class EngineError(EnetError):
@@ -29,7 +37,7 @@ class Engine(Protocol):
     device: str
     """What it runs on: cpu or cuda."""
     precision: str
-    """Type that it computes in: fp32, fp16 or bf16."""
+    """Type that it computes in: fp32, fp16, bf16 or int8."""
     size: tuple[int, int]
     """Width and height in pixels of the images it takes."""
 
@@ -41,12 +49,14 @@ class Engine(Protocol):
 
 
 def create_engine(
-    model: ModelFile, size: tuple[int, int], backend: str = 'auto', precision: str = 'auto'
+    model: ModelFile, size: tuple[int, int], backend: str = 'auto', precision: str = 'auto', *,
+    calibration: Path | None = None, force: bool = False,
 ) -> Engine:
     """Make the engine of `backend`, or with auto the fastest that is installed and has the hardware it needs.
 
-    `size` is the network's width and height in pixels. Precision auto is bf16 for OpenVINO
-    on a CPU that computes in it, else fp32.
+    `size` is the network's width and height in pixels. Precision auto is fp16 on a GPU; on a CPU it is bf16 for OpenVINO
+    where the CPU computes in it, else fp32. Where auto's first choice cannot be made, it takes the next and logs why.
+    `calibration` is a folder of images for int8, and `force` builds what is already in the cache; both are for tensorrt.
 
     Raises:
         EngineError: `size` is not made of positive multiples of 8, a name is unknown, the runtime is not installed, or the
@@ -63,15 +73,28 @@ def create_engine(
     for name, value, choices in (('backend', backend, BACKENDS), ('precision', precision, PRECISIONS)):
         if value not in choices:
             raise EngineError(f'{name} "{value}" is unknown: choose from {", ".join(choices)}')
-    if backend == 'auto':
-        backend = _fastest_backend()
-    if find_spec(backend) is None:
-        raise EngineError(f'backend {backend} is not installed: pip install {backend}, or choose backend auto')
+    *preferred, last = backends_by_speed() if backend == 'auto' else [backend]
+    for choice in preferred:
+        try:
+            return _make(model, size, choice, precision, calibration, force)
+        except EngineError as error:
+            log.warning('backend %s is passed over: %s', choice, error)
+    return _make(model, size, last, precision, calibration, force)
+
+
+def _make(model: ModelFile, size: tuple[int, int], backend: str, precision: str, calibration: Path | None,
+          force: bool) -> Engine:
+    if missing := _missing(backend):
+        raise EngineError(f'backend {backend} is not installed: pip install {" ".join(missing)}, or choose backend auto')
     try:  # imported only when chosen: each runtime is optional, and torch is large
-        if backend == 'torch':
+        if backend == 'tensorrt':
+            from enet_ros.engines.tensorrt_engine import TensorRtEngine
+
+            return TensorRtEngine(model, size, precision, calibration=calibration, force=force)
+        if backend in ('torch', 'torch-compile'):
             from enet_ros.engines.torch_engine import TorchEngine
 
-            return TorchEngine(model, size, precision)
+            return TorchEngine(model, size, precision, compiled=backend == 'torch-compile')
         from enet_ros.engines.openvino_engine import OpenVinoEngine
 
         return OpenVinoEngine(model, size, precision)
@@ -79,9 +102,14 @@ def create_engine(
         raise EngineError(f'backend {backend} is installed but broken ({error}): install it again') from error
 
 
-def _fastest_backend() -> str:
-    """Return torch where it can use an NVIDIA GPU, else OpenVINO, else torch on the CPU."""
-    installed = [backend for backend in BACKENDS if backend != 'auto' and find_spec(backend)]
+def backends_by_speed() -> list[str]:
+    """Return what backend auto tries: tensorrt, torch and openvino with an NVIDIA GPU, else openvino or torch.
+
+    Raises:
+        EngineError: none is installed.
+
+    """
+    installed = [backend for backend in ('tensorrt', 'torch', 'openvino') if not _missing(backend)]
     if not installed:
         raise EngineError('no engine is installed: pip install openvino (CPU) or torch (CPU and NVIDIA GPU)')
     # asks the driver before torch, which takes seconds and hundreds of megabytes to import
@@ -89,5 +117,9 @@ def _fastest_backend() -> str:
         import torch
 
         if torch.cuda.is_available():
-            return 'torch'
-    return 'openvino' if 'openvino' in installed else installed[0]
+            return installed
+    return ['openvino' if 'openvino' in installed else 'torch']
+
+
+def _missing(backend: str) -> list[str]:
+    return [package for package in _PACKAGES[backend] if find_spec(package) is None]

@@ -6,11 +6,11 @@ belongs to other weights, or to an older form of the graph, is never run.
 
 from __future__ import annotations
 
-import os
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
+from enet_ros.engines.cache import cache_folder
 from enet_ros.engines.engine import EngineError
 from enet_ros.files import replacing
 from enet_ros.network.model_file import ModelFile
@@ -23,15 +23,8 @@ VERSION_KEY = 'enet_ros.graph_version'
 
 
 def graph_paths(model: ModelFile) -> tuple[Path, Path]:
-    """Return where the graph of `model` may lie: beside it, for a robot without torch, and in the cache.
-
-    The cache is $ENET_CACHE, else enet_ros in $XDG_CACHE_HOME, else in ~/.cache.
-    """
-    cache = Path(
-        os.environ.get('ENET_CACHE')
-        or os.path.join(os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'), 'enet_ros')
-    )
-    return model.path.with_suffix('.onnx'), cache / f'{model.sha256[:16]}-v{GRAPH_VERSION}.onnx'
+    """Return where the graph of `model` may lie: beside it, for a robot without torch, and in the cache."""
+    return model.path.with_suffix('.onnx'), cache_folder() / f'{model.sha256[:16]}-v{GRAPH_VERSION}.onnx'
 
 
 def export_graph(model: ModelFile, path: Path) -> None:

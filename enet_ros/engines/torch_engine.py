@@ -2,43 +2,99 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from enet_ros.engines.cuda_frames import CudaFrames, gpu_memory
 from enet_ros.engines.engine import EngineError
 from enet_ros.network.inference import InferenceNetwork
 from enet_ros.network.model_file import ModelFile
+from enet_ros.network.pooling import CornerPooling
 
 _TYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 
 
 class TorchEngine:
-    """Eager PyTorch with batch normalisation folded and channels last."""
+    """PyTorch with batch normalisation folded and channels last: operation by operation, or fused by torch.compile."""
 
-    backend = 'torch'
+    def __init__(self, model: ModelFile, size: tuple[int, int], precision: str, compiled: bool = False) -> None:
+        """Load `model` for images of `size` (width, height); precision auto is fp16 on a GPU and fp32 on a CPU.
 
-    def __init__(self, model: ModelFile, size: tuple[int, int], precision: str) -> None:
-        """Load `model` for images of `size` (width, height); precision auto is fp32.
+        `compiled` has torch.compile fuse the network's operations, which takes a minute or so.
 
         Raises:
-            EngineError: the device lacks the precision.
+            EngineError: the device lacks the precision or the memory, or what torch.compile needs is missing.
             ModelFileError: the weights do not fit their architecture.
 
         """
+        self.backend = 'torch-compile' if compiled else 'torch'
         self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        self.precision = 'fp32' if precision == 'auto' else precision
         self.size = size
+        self.precision = precision
+        if precision == 'auto':
+            self.precision = 'fp16' if self.device == 'cuda' else 'fp32'
+        if self.precision not in _TYPES:
+            raise EngineError(f'backend {self.backend} does not compute in {precision}: choose fp32, fp16, bf16 or auto')
         if self.precision == 'fp16' and self.device == 'cpu':
-            raise EngineError('precision fp16 needs an NVIDIA GPU with backend torch: choose fp32, bf16 or auto')
-        if self.precision == 'bf16' and self.device == 'cuda' and not torch.cuda.is_bf16_supported():
+            raise EngineError(f'precision fp16 needs an NVIDIA GPU with backend {self.backend}: choose fp32, bf16 or auto')
+        if self.precision == 'bf16' and self.device == 'cuda' and not torch.cuda.is_bf16_supported(False):
             raise EngineError('precision bf16 is not supported by this GPU: choose fp16, fp32 or auto')
-        self._network = InferenceNetwork(model).to(
-            self.device, _TYPES[self.precision], memory_format=torch.channels_last  # type: ignore[call-overload]
-        )  # torch's stubs have no memory_format beside the others
+        with gpu_memory(self.backend, size):
+            # fused, comparisons and selects cost as much as PyTorch's own pooling and take half as long to compile
+            pooling = CornerPooling() if compiled else None
+            network: Callable[[Tensor], Tensor] = InferenceNetwork(model, pooling).to(
+                self.device, _TYPES[self.precision], memory_format=torch.channels_last  # type: ignore[call-overload]
+            )  # torch's stubs have no memory_format beside the others
+            if compiled:
+                network = _compile(network, self.device, size)
+            self._infer = _on_gpu(network, size) if self.device == 'cuda' else _on_cpu(network)
 
-    @torch.inference_mode()
     def infer(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the label ids (H x W, uint8) of `image` (H x W x 3, uint8, RGB)."""
-        labels: NDArray[np.uint8] = self._network(torch.from_numpy(image)[None].to(self.device))[0].cpu().numpy()
+        """Return the label ids (H x W, uint8) of `image` (H x W x 3, uint8, RGB); the next call may overwrite them."""
+        return self._infer(image)
+
+
+def _on_cpu(network: Callable[[Tensor], Tensor]) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    @torch.inference_mode()
+    def infer(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        labels: NDArray[np.uint8] = network(torch.from_numpy(image)[None])[0].numpy()
         return labels
+
+    return infer
+
+
+def _on_gpu(
+    network: Callable[[Tensor], Tensor], size: tuple[int, int]
+) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    def compute(image: Tensor, labels: Tensor) -> None:
+        labels.copy_(network(image))
+
+    # the sizes never change: let cuDNN try its algorithms while warming up; the captured graph keeps the fastest
+    with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+        return CudaFrames(size, compute).run
+
+
+def _compile(network: Callable[[Tensor], Tensor], device: str, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
+    """Return `network`, fused for images of `size`; raises EngineError when that is not possible."""
+    if device == 'cuda' and find_spec('triton') is None:
+        raise EngineError('backend torch-compile needs triton on a GPU: pip install triton, or choose backend torch')
+    variable, compilers = ('CC', ('gcc', 'clang')) if device == 'cuda' else ('CXX', ('g++', 'clang++'))
+    if not any(map(shutil.which, filter(None, (os.environ.get(variable), *compilers)))):
+        raise EngineError(f'backend torch-compile needs a compiler: install {compilers[0]}, or choose backend torch')
+    compiled = torch.compile(network, dynamic=False)
+    try:
+        with torch.inference_mode():  # compiles; errors belong here and not to the first image
+            compiled(torch.zeros(1, size[1], size[0], 3, dtype=torch.uint8, device=device))
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = next(iter(str(error).splitlines()), '') or type(error).__name__
+        raise EngineError(f'torch.compile failed ({reason}): choose backend torch') from error
+    return compiled

@@ -26,6 +26,17 @@ class InferenceNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the most probable class of every pixel."""
-        planes = image.permute(0, 3, 1, 2).to(self.mean.dtype) / 255
-        scores: Tensor = self.network((planes - self.mean) / self.std)
+        scores: Tensor = self.network(self.normalise(image))
+        return self.classify(scores)
+
+    # methods of their own, so that a runtime which traces may put its own operations in their place
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """Return the planes that the network takes, N x 3 x H x W, of `image`."""
+        # cast first: TensorRT does nothing with bytes but casting them
+        planes = image.to(self.mean.dtype).permute(0, 3, 1, 2) / 255
+        return (planes - self.mean) / self.std
+
+    def classify(self, scores: Tensor) -> Tensor:
+        """Return the class of the highest score of every pixel, N x H x W, uint8."""
         return scores.argmax(1).to(torch.uint8)

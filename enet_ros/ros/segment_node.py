@@ -24,6 +24,7 @@ from enet_ros.errors import EnetError
 from enet_ros.image_reader import ImageReader, read_compressed
 from enet_ros.overlay import blend
 from enet_ros.ros.image_messages import to_message
+from enet_ros.ros.log import forward_log
 from enet_ros.segmenter import OUTPUT_SIZES, Segmenter, SegmenterConfig
 from enet_ros.share import default_model
 
@@ -53,6 +54,7 @@ class SegmentNode(Node):
 
         """
         super().__init__('enet')
+        forward_log(self.get_logger())
         self._declare_parameters()
         self._segmenter = Segmenter(SegmenterConfig(
             model=Path(self._text('model') or default_model()),

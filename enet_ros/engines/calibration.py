@@ -1,0 +1,68 @@
+"""The images that int8 is calibrated with, and the quantised graph that comes of them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from enet_ros.engines.cache import cache_folder
+from enet_ros.engines.engine import EngineError
+from enet_ros.engines.tensorrt_network import export, traceable
+from enet_ros.files import replacing
+from enet_ros.frames import open_frames
+from enet_ros.network.model_file import ModelFile
+
+log = logging.getLogger(__name__)
+
+MAXIMUM_IMAGES = 300
+"""More images hardly change the ranges that are measured, and take longer."""
+
+
+def read_calibration(path: Path, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
+    """Return images (H x W x 3, uint8, RGB) of `size` (width, height), spread evenly over what `path` holds.
+
+    `path` is a folder of images, a video or a bag, a split of a prepared dataset, or such a dataset, whose training split it
+    then takes.
+
+    Raises:
+        EnetError: there are no images, or one cannot be read.
+
+    """
+    folders = (path / 'train' / 'images', path / 'images')
+    frames = open_frames(next(filter(Path.is_dir, folders), path))
+    step = max(1, -(-frames.count // MAXIMUM_IMAGES))
+    return [
+        cv2.cvtColor(cv2.resize(frame.decode(), size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+        for number, frame in enumerate(frames) if number % step == 0
+    ]
+
+
+def quantized_graph(model: ModelFile, size: tuple[int, int], calibration: Path | None) -> Path:
+    """Return the quantised ONNX graph of `model` for images of `size`: made with the images of `calibration`, or cached.
+
+    Raises:
+        EnetError: there is neither, or it cannot be made.
+
+    """
+    path = cache_folder() / f'{model.sha256[:16]}-{size[0]}x{size[1]}-int8.onnx'
+    if calibration is None:
+        if path.is_file():
+            return path
+        raise EngineError(
+            f'precision int8 needs calibration images: enet build-engine --model {model.path} --size {size[0]}x{size[1]} '
+            '--precision int8 --backend tensorrt --calibration FOLDER'
+        )
+    images = read_calibration(calibration, size)
+    from enet_ros.engines.quantization import quantize_graph
+
+    log.info('quantising with %d images of %s', len(images), calibration)
+    with TemporaryDirectory() as folder, replacing(path) as quantized:
+        graph = Path(folder) / 'graph.onnx'
+        graph.write_bytes(export(*traceable(model, size, 'fp32')))
+        quantize_graph(graph, images, quantized)
+    return path

@@ -1,0 +1,74 @@
+"""How images get onto an NVIDIA GPU and label ids back, for every engine that computes there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from enet_ros.engines.engine import EngineError
+
+Compute = Callable[[Tensor, Tensor], None]
+"""Queues on the current stream what fills label ids (1 x H x W, uint8) from an image (1 x H x W x 3, uint8), on the GPU."""
+
+_WARM_UP = 3
+"""Runs before the capture, in which libraries load their kernels and choose among them."""
+
+
+class CudaFrames:
+    """Runs one computation on frame after frame: two copies and its kernels as one CUDA graph, on a stream of its own.
+
+    A frame costs one launch, since ENet's many small kernels take longer to launch than to run. All memory is allocated
+    once, here, and the host's is pinned, so that its copies are part of the graph.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, size: tuple[int, int], compute: Compute) -> None:
+        """Warm `compute` up for images of `size` (width, height) and capture it; what it uses must live as long as this."""
+        width, height = size
+        host_image = torch.zeros(1, height, width, 3, dtype=torch.uint8, pin_memory=True)
+        host_labels = torch.zeros(1, height, width, dtype=torch.uint8, pin_memory=True)
+        image, labels = host_image.cuda(), host_labels.cuda()
+
+        def frame() -> None:
+            image.copy_(host_image, non_blocking=True)
+            compute(image, labels)
+            host_labels.copy_(labels, non_blocking=True)
+
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._stream.wait_stream(torch.cuda.current_stream())  # which may still be filling weights and the memory above
+        with torch.cuda.stream(self._stream):
+            for _ in range(_WARM_UP):
+                frame()
+        self._graph = torch.cuda.CUDAGraph()
+        # thread_local: another engine's thread may use the GPU meanwhile
+        with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode='thread_local'):
+            frame()
+        # a graph holds addresses only
+        self._held = (compute, image, labels, host_image, host_labels)
+        self._image: NDArray[np.uint8] = host_image[0].numpy()
+        self._labels: NDArray[np.uint8] = host_labels[0].numpy()
+
+    def run(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the label ids (H x W, uint8) of `image` (H x W x 3, uint8); the next call overwrites them."""
+        np.copyto(self._image, image)
+        with torch.cuda.stream(self._stream):
+            self._graph.replay()
+        self._stream.synchronize()
+        return self._labels
+
+
+@contextmanager
+def gpu_memory(backend: str, size: tuple[int, int]) -> Iterator[None]:
+    """Turn a lack of GPU memory in the block, which may also raise MemoryError for it, into an EngineError."""
+    try:
+        yield
+    except (torch.cuda.OutOfMemoryError, MemoryError) as error:
+        raise EngineError(
+            f'too little GPU memory for backend {backend} at {size[0]}x{size[1]}: end other programs that use the GPU, '
+            'or choose a smaller size'
+        ) from error

@@ -1,0 +1,80 @@
+"""Build a TensorRT engine."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import tensorrt as trt
+
+from enet_ros.engines.engine import EngineError
+from enet_ros.engines.tensorrt_log import tensorrt_log
+from enet_ros.engines.tensorrt_network import define_network
+from enet_ros.network.model_file import ModelFile
+
+log = logging.getLogger(__name__)
+
+_PROGRESS_INTERVAL = 5.0
+"""Seconds between lines of progress: building takes from seconds to many minutes."""
+
+
+def _progress() -> Any:  # noqa: ANN401 - TensorRT's
+    """Return what logs how far the builder is."""
+
+    class Progress(trt.IProgressMonitor):
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self._steps: dict[str, int] = {}
+            self._next = time.monotonic() + _PROGRESS_INTERVAL
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._steps[phase_name] = num_steps
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            if time.monotonic() > self._next:
+                self._next = time.monotonic() + _PROGRESS_INTERVAL
+                log.info('building: %s, step %d of %d', phase_name, step + 1, self._steps[phase_name])
+            return True  # go on
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._steps.pop(phase_name, None)
+
+    return Progress()
+
+
+def build(model: ModelFile, size: tuple[int, int], precision: str, graph: Path | None = None) -> bytes:
+    """Build the engine of `model` for images of `size` (width, height); `graph` is the quantised one of precision int8.
+
+    Raises:
+        EngineError: TensorRT cannot build it; says why.
+        MemoryError: the GPU has no room for building it.
+
+    """
+    logger = tensorrt_log()
+    builder = trt.Builder(logger)
+    # The network's own types decide, where TensorRT can do so. Beside int8 the quantised graph is in float32: there a
+    # builder that still chooses types, that of TensorRT 10 and older, may take half instead.
+    creation = trt.NetworkDefinitionCreationFlag
+    names = ('EXPLICIT_BATCH',) if precision == 'int8' else ('EXPLICIT_BATCH', 'STRONGLY_TYPED')
+    flags = (1 << int(getattr(creation, name)) for name in names if hasattr(creation, name))
+    network = builder.create_network(sum(flags))
+    define_network(network, model, size, precision, graph)
+    config = builder.create_builder_config()
+    if not hasattr(creation, 'STRONGLY_TYPED') or not network.get_flag(creation.STRONGLY_TYPED):
+        for name in {'fp32': (), 'fp16': ('FP16',), 'int8': ('FP16', 'INT8')}[precision]:
+            if hasattr(trt.BuilderFlag, name):
+                config.set_flag(getattr(trt.BuilderFlag, name))
+    if hasattr(trt, 'IProgressMonitor'):  # not in every 8.6
+        config.progress_monitor = monitor = _progress()  # noqa: F841 - held, for TensorRT only borrows it
+    log.info('building for TensorRT %s, %dx%d in %s: %d layers', trt.__version__, *size, precision, network.num_layers)
+    start = time.monotonic()
+    logger.error = ''
+    engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        if 'memory' in logger.error.lower():
+            raise MemoryError(logger.error)
+        raise EngineError(f'TensorRT {trt.__version__} cannot build the network ({logger.error or "it gives no reason"})')
+    log.info('built in %.0f s', time.monotonic() - start)
+    return bytes(engine)

@@ -1,0 +1,39 @@
+"""Run a TensorRT engine."""
+
+from __future__ import annotations
+
+import tensorrt as trt
+
+from enet_ros.engines.engine import EngineError
+from enet_ros.engines.tensorrt_log import tensorrt_log
+
+
+class Runner:
+    """An engine in the memory of the GPU, and what it needs to run on one image."""
+
+    def __init__(self, engine: bytes) -> None:
+        """Load `engine`.
+
+        Raises:
+            EngineError: TensorRT does not take it.
+            MemoryError: the GPU has no room for it.
+
+        """
+        logger = tensorrt_log()
+        logger.error = ''
+        self._runtime = trt.Runtime(logger)
+        self._engine = self._runtime.deserialize_cuda_engine(engine)
+        if self._engine is None:
+            if 'memory' in logger.error.lower():
+                raise MemoryError(logger.error)
+            raise EngineError(f'TensorRT {trt.__version__} cannot load it ({logger.error or "it gives no reason"})')
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise MemoryError(logger.error)
+
+    def enqueue(self, image: int, labels: int, stream: int) -> None:
+        """Queue one run on a CUDA stream; `image` and `labels` are addresses in the memory of the GPU."""
+        self._context.set_tensor_address('image', image)
+        self._context.set_tensor_address('labels', labels)
+        if not self._context.execute_async_v3(stream):
+            raise EngineError(f'TensorRT {trt.__version__} cannot run it ({tensorrt_log().error or "it gives no reason"})')

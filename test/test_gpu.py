@@ -1,0 +1,169 @@
+"""The engines on a real NVIDIA GPU: scripts/test.sh --gpu."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from enet_ros.cli.main import main
+from enet_ros.engines.engine import Engine, EngineError, create_engine
+from enet_ros.engines.verification import check_images
+from enet_ros.network.inference import InferenceNetwork
+from enet_ros.network.model_file import ModelFile, read_model
+
+pytestmark = pytest.mark.gpu
+
+SIZE = (240, 184)
+TENSORRT = pytest.param('tensorrt', 'fp16', id='tensorrt')
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
+    return tmp_path / 'cache'
+
+
+@pytest.fixture(scope='module')
+def model(shipped_model: Path) -> ModelFile:
+    return read_model(shipped_model)
+
+
+def _engine(model: ModelFile, backend: str, precision: str, size: tuple[int, int] = SIZE) -> Engine:
+    if backend == 'tensorrt':
+        pytest.importorskip('tensorrt', reason="needs NVIDIA's TensorRT: pip install tensorrt, or JetPack's")
+    return create_engine(model, size, backend, precision)
+
+
+def _agreement(engine: Engine, model: ModelFile) -> float:
+    reference = InferenceNetwork(model)
+    with torch.inference_mode():
+        return min(
+            float((engine.infer(image) == reference(torch.from_numpy(image)[None])[0].numpy()).mean())
+            for image in check_images(engine.size)
+        )
+
+
+def test_there_is_a_gpu() -> None:
+    assert torch.cuda.is_available(), '--gpu asks for the tests on an NVIDIA GPU, and PyTorch finds none'
+
+
+@pytest.mark.parametrize(('backend', 'precision', 'least'), [
+    ('torch', 'fp32', 0.995), ('torch', 'fp16', 0.995), ('torch', 'bf16', 0.97),
+    ('torch-compile', 'fp16', 0.995), ('tensorrt', 'fp32', 0.995), ('tensorrt', 'fp16', 0.995),
+])
+def test_every_engine_gives_pytorchs_labels(backend: str, precision: str, least: float, model: ModelFile) -> None:
+    engine = _engine(model, backend, precision)
+    assert (engine.backend, engine.device, engine.precision, engine.size) == (backend, 'cuda', precision, SIZE)
+    assert _agreement(engine, model) >= least
+
+
+@pytest.mark.parametrize('way', ['torch2trt', 'parser'])
+@pytest.mark.parametrize('precision', ['fp32', 'fp16'])
+def test_tensorrt_gives_pytorchs_labels_through_both_ways(
+    way: str, precision: str, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip('tensorrt', reason="needs NVIDIA's TensorRT: pip install tensorrt, or JetPack's")
+    network = import_module('enet_ros.engines.tensorrt_network')
+    if way == 'torch2trt' and network.builder_name(precision) != way:
+        pytest.skip('needs torch2trt and TensorRT 8.6 to 10')
+    monkeypatch.setattr(network, 'builder_name', lambda _: way)
+    engine = _engine(model, 'tensorrt', precision)
+    assert _agreement(engine, model) >= 0.995
+
+
+@pytest.mark.parametrize(('backend', 'precision'), [('torch', 'fp16'), TENSORRT])
+def test_every_frame_is_computed_anew_also_on_another_thread(backend: str, precision: str, model: ModelFile) -> None:
+    engine = _engine(model, backend, precision)
+    images = list(check_images(SIZE))
+    first = [engine.infer(image).copy() for image in images]
+    assert len({labels.tobytes() for labels in first}) == len(images)
+    again: list[np.ndarray] = []
+    # the node makes its engine on one thread and runs it on another
+    worker = threading.Thread(target=lambda: again.extend(engine.infer(image).copy() for image in reversed(images)))
+    worker.start()
+    worker.join()
+    assert len(again) == len(images)
+    assert all(np.array_equal(a, b) for a, b in zip(first, reversed(again)))
+
+
+@pytest.mark.parametrize(('backend', 'precision'), [('torch', 'fp16'), TENSORRT])
+def test_two_engines_live_side_by_side(backend: str, precision: str, model: ModelFile) -> None:
+    small, large = (_engine(model, backend, precision, size) for size in (SIZE, (320, 240)))
+    for _ in range(2):
+        assert _agreement(small, model) >= 0.995 and _agreement(large, model) >= 0.995
+
+
+def test_memory_does_not_grow_with_frames_nor_with_engines(model: ModelFile) -> None:
+    image = next(check_images(SIZE))
+
+    def run() -> int:
+        """Return what an engine leaves behind."""
+        engine = _engine(model, 'torch', 'fp16')
+        engine.infer(image)
+        taken = torch.cuda.memory_allocated()
+        for _ in range(200):
+            engine.infer(image)
+        assert torch.cuda.memory_allocated() == taken
+        del engine
+        gc.collect()
+        return torch.cuda.memory_allocated()
+
+    assert run() == run()
+
+
+def test_a_cached_engine_is_loaded_and_not_built(model: ModelFile, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, 'enet_ros')
+    built = _engine(model, 'tensorrt', 'fp16')
+    assert 'building' in caplog.text and 'verified' in caplog.text
+    image = next(check_images(SIZE))
+    labels = built.infer(image).copy()
+    caplog.clear()
+    loaded = _engine(model, 'tensorrt', 'fp16')
+    assert not caplog.messages and np.array_equal(loaded.infer(image), labels)
+    # damage that the checksum finds, then an engine that only TensorRT can refuse
+    (file,) = cache.glob('*.engine')
+    file.write_bytes(file.read_bytes()[:-100])
+    _engine(model, 'tensorrt', 'fp16')
+    assert 'is damaged' in caplog.text
+    engine_module = import_module('enet_ros.engines.tensorrt_engine')
+    engine_module.store_engine(engine_module.engine_key(model, SIZE, 'fp16', None), b'no engine')
+    caplog.clear()
+    assert np.array_equal(_engine(model, 'tensorrt', 'fp16').infer(image).shape, labels.shape)
+    assert 'is no use' in caplog.text and 'built in' in caplog.text
+
+
+def test_build_engine_builds_once(model: ModelFile, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip('tensorrt', reason="needs NVIDIA's TensorRT: pip install tensorrt, or JetPack's")
+    build = ['build-engine', '--model', str(model.path), '--size', '240x184', '--precision', 'fp16', '--backend', 'tensorrt']
+    assert main(build) == 0
+    captured = capsys.readouterr()
+    (file,) = cache.glob('*.engine')
+    assert str(file) in captured.err and 'verified' in captured.err and 'is ready' in captured.out
+    assert main(build) == 0
+    assert 'building' not in capsys.readouterr().err
+    assert main([*build, '--force']) == 0
+    assert 'building' in capsys.readouterr().err
+
+
+def test_auto_takes_tensorrt_where_it_is_installed(model: ModelFile) -> None:
+    pytest.importorskip('tensorrt', reason="needs NVIDIA's TensorRT: pip install tensorrt, or JetPack's")
+    engine = create_engine(model, SIZE)
+    assert (engine.backend, engine.precision) == ('tensorrt', 'fp16')
+
+
+def test_too_little_memory_is_one_line(model: ModelFile) -> None:
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-6)
+    try:
+        with pytest.raises(EngineError, match='too little GPU memory for backend torch') as caught:
+            create_engine(model, SIZE, 'torch')
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert '\n' not in str(caught.value)

@@ -1,0 +1,214 @@
+"""The TensorRT network is interpreted layer by layer in PyTorch (trt_interpreter.py), and built without a GPU."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import types
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import make_model
+
+from enet_ros.engines.engine import EngineError
+from enet_ros.engines.verification import check_images
+from enet_ros.files import write_image
+from enet_ros.network.inference import InferenceNetwork
+from enet_ros.network.model_file import ModelFile, read_model
+from enet_ros.network.pooling import CornerPooling
+from enet_ros.scene import draw_scene
+
+SIZE = (96, 64)
+TORCH2TRT = 'needs torch2trt, which is on no package index: put github.com/NVIDIA-AI-IOT/torch2trt on PYTHONPATH'
+
+pytestmark = pytest.mark.usefixtures('tensorrt_stand_in')
+
+
+def _define(way: str, model: ModelFile, precision: str, size: tuple[int, int] = SIZE) -> tuple[Any, Any]:
+    """Return a builder and the network that torch2trt or the parser makes of `model`."""
+    import tensorrt as trt
+
+    if way == 'torch2trt':
+        pytest.importorskip('torch2trt', reason=TORCH2TRT)
+    definition = import_module('enet_ros.engines.tensorrt_network')
+    builder = trt.Builder(import_module('enet_ros.engines.tensorrt_log').tensorrt_log())
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    if way == 'torch2trt':
+        definition.convert(network, *definition.traceable(model, size, precision))
+    else:
+        definition.parse(network, definition.export(*definition.traceable(model, size, precision)))
+    return builder, network
+
+
+def _agreement(network: object, model: ModelFile, size: tuple[int, int] = SIZE) -> float:
+    """Return the least share of pixels that get PyTorch's labels; none of the images is the traced one, which is black."""
+    from trt_interpreter import run_network
+
+    reference = InferenceNetwork(model)
+    shares = []
+    with torch.inference_mode():
+        for image in check_images(size):
+            batch = torch.from_numpy(image)[None]
+            labels, expected = run_network(network, batch), reference(batch)
+            assert labels.dtype == torch.uint8 and labels.shape == expected.shape and len(expected.unique()) > 1
+            shares.append((labels == expected).float().mean().item())
+    return min(shares)
+
+
+@pytest.mark.parametrize('way', ['torch2trt', 'parser'])
+@pytest.mark.parametrize('options', [{}, {'last_kernel': 2, 'decoder_activation': 'relu'}], ids=str)
+def test_the_network_is_enet_on_images_that_it_was_not_traced_with(way: str, options: dict, tmp_path: Path) -> None:
+    model = read_model(make_model(tmp_path / 'm.safetensors', **options))
+    # not square, and with other sizes at every depth than the exporter's usual ones
+    _, network = _define(way, model, 'fp32', (120, 64))
+    assert _agreement(network, model, (120, 64)) > 0.999
+
+
+@pytest.mark.parametrize('way', ['torch2trt', 'parser'])
+def test_mean_and_std_are_in_the_network(way: str, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from enet_ros.network.model_file import write_model
+
+    plain = read_model(make_model(tmp_path / 'plain.safetensors'))
+    write_model(tmp_path / 'm.safetensors', replace(plain.info, mean=(0.4, 0.1, 0.2), std=(0.5, 0.2, 0.3)), plain.weights)
+    model = read_model(tmp_path / 'm.safetensors')
+    assert _agreement(_define(way, model, 'fp32')[1], model) > 0.999
+
+
+def test_through_torch2trt_odd_sizes_are_pooled_and_unpooled(small_model: Path) -> None:
+    import tensorrt as trt
+    from trt_interpreter import run_network
+
+    pytest.importorskip('torch2trt', reason=TORCH2TRT)
+
+    class Pooled(torch.nn.Module):
+        """Scores whose largest channel shows where the maxima stood."""
+
+        def forward(self, planes: torch.Tensor) -> torch.Tensor:
+            maxima, positions = CornerPooling().pool(planes)
+            return CornerPooling().unpool(maxima + 1, positions, (planes.shape[-2], planes.shape[-1]))
+
+    module = InferenceNetwork(read_model(small_model), CornerPooling())
+    module.network = Pooled()
+    builder = trt.Builder(import_module('enet_ros.engines.tensorrt_log').tensorrt_log())
+    network = builder.create_network(0)
+    import_module('enet_ros.engines.tensorrt_network').convert(network, module, torch.zeros(1, 9, 15, 3, dtype=torch.uint8))
+    for image in check_images((15, 9)):
+        batch = torch.from_numpy(image)[None]
+        assert torch.equal(run_network(network, batch), module(batch))
+
+
+@pytest.mark.parametrize('way', ['torch2trt', 'parser'])
+def test_in_half_the_trained_network_gives_nearly_the_same_labels(way: str, shipped_model: Path) -> None:
+    import tensorrt as trt
+
+    model = read_model(shipped_model)
+    _, network = _define(way, model, 'fp16')
+    assert _agreement(network, model) > 0.995
+    kinds = {network.get_layer(index).get_output(0).dtype for index in range(network.num_layers)}
+    assert trt.float16 in kinds and trt.float32 not in kinds
+
+
+def test_through_torch2trt_every_prelu_is_one_layer_and_no_size_is_computed(small_model: Path) -> None:
+    _, network = _define('torch2trt', read_model(small_model), 'fp32')
+    kinds = [network.get_layer(index).type.name for index in range(network.num_layers)]
+    # 67 up to the encoder's end (the paper's Figure 3), and per bottleneck of the decoder three
+    assert kinds.count('PARAMETRIC_RELU') == 67 + 5 * 3
+    assert 'SHAPE' not in kinds
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'fp16'])
+@pytest.mark.parametrize('way', ['torch2trt', 'parser'])
+def test_tensorrt_builds_the_network(way: str, precision: str, shipped_model: Path) -> None:
+    builder, network = _define(way, read_model(shipped_model), precision)
+    engine = builder.build_serialized_network(network, builder.create_builder_config())
+    assert engine is not None and engine.nbytes > 100_000
+
+
+def test_building_says_what_and_how_long(
+    shipped_model: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, 'enet_ros')
+    module = import_module('enet_ros.engines.tensorrt_build')
+    monkeypatch.setattr(module, '_PROGRESS_INTERVAL', 0.0)  # this build takes seconds
+    engine = module.build(read_model(shipped_model), SIZE, 'fp16')
+    assert isinstance(engine, bytes) and engine
+    assert re.search(r'building: .+, step \d+ of \d+', caplog.text)
+    assert 'building for TensorRT' in caplog.text and '96x64 in fp16' in caplog.text and 'built in' in caplog.text
+
+
+def test_a_graph_that_the_parser_refuses_is_one_line() -> None:
+    import tensorrt as trt
+
+    builder = trt.Builder(import_module('enet_ros.engines.tensorrt_log').tensorrt_log())
+    with pytest.raises(EngineError, match='cannot read the ONNX graph') as caught:
+        import_module('enet_ros.engines.tensorrt_network').parse(builder.create_network(0), b'no graph')
+    assert '\n' not in str(caught.value)
+
+
+def _quantize(graph: Path, images: Sequence[np.ndarray], out: Path) -> None:
+    """Stand in for the real quantisation: the same kind of graph, with ranges that are guessed."""
+    model = onnx.load(str(graph))
+    parameters = {'zero': np.array(0, np.int8), 'activation': np.array(0.05, np.float32)}
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type == 'Conv':
+            parameters[f'{node.name}_scale'] = np.array(np.abs(weights[node.input[1]]).max() / 127, np.float32)
+            for index, scale in ((0, 'activation'), (1, f'{node.name}_scale')):
+                name = f'{node.name}_{index}'
+                nodes += [
+                    onnx.helper.make_node('QuantizeLinear', [node.input[index], scale, 'zero'], [f'{name}_q']),
+                    onnx.helper.make_node('DequantizeLinear', [f'{name}_q', scale, 'zero'], [f'{name}_dq']),
+                ]
+                node.input[index] = f'{name}_dq'
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in parameters.items())
+    onnx.save(model, str(out))
+
+
+def test_a_quantised_graph_is_made_once_with_the_users_images_and_parses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shipped_model: Path
+) -> None:
+    monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
+    seen: list[np.ndarray] = []
+
+    def quantize_graph(graph: Path, images: Sequence[np.ndarray], out: Path) -> None:
+        seen.extend(images)
+        _quantize(graph, images, out)
+
+    module = types.ModuleType('quantization')
+    module.quantize_graph = quantize_graph  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, 'enet_ros.engines.quantization', module)
+    scenes = [draw_scene(number, 200, 120)[0] for number in (1, 2)]
+    for number, scene in enumerate(scenes):
+        write_image(tmp_path / 'train' / 'images' / f'{number}.png', scene)
+    model = read_model(shipped_model)
+    calibration = import_module('enet_ros.engines.calibration')
+    with pytest.raises(EngineError, match=r'int8 needs calibration images: enet build-engine .*--size 96x64'):
+        calibration.quantized_graph(model, SIZE, None)
+    graph = calibration.quantized_graph(model, SIZE, tmp_path)
+    assert len(seen) == 2
+    expected = cv2.cvtColor(cv2.resize(scenes[1], SIZE, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+    assert seen[1].dtype == np.uint8 and np.array_equal(seen[1], expected)
+    assert calibration.quantized_graph(model, SIZE, None) == graph and len(seen) == 2
+    assert [path.name for path in (tmp_path / 'cache').iterdir()] == [graph.name]
+    # as far as it goes without a GPU: tensorrt-rtx builds no convolutions of bytes
+    import tensorrt as trt
+
+    builder = trt.Builder(import_module('enet_ros.engines.tensorrt_log').tensorrt_log())
+    network = builder.create_network(0)
+    import_module('enet_ros.engines.tensorrt_network').define_network(network, model, SIZE, 'int8', graph)
+    kinds = [network.get_layer(index).type.name for index in range(network.num_layers)]
+    assert kinds.count('QUANTIZE') == 2 * kinds.count('CONVOLUTION') > 0
