@@ -22,7 +22,7 @@ def test_table_2_has_a_column_for_each_size_and_a_dash_for_lack_of_memory() -> N
     assert _cells(table, 'model')[5:] == ['640x360 ms / fps', '1280x720 ms / fps']
     assert _cells(table, 'enet')[5:] == ['20.0 / 50.0', '80.0 / 12.5']
     assert _cells(table, 'segnet')[5:] == ['400.0 / 2.5', '-']
-    assert '| ENet (paper) | Torch7 and cuDNN |  | TX1 | 1 | 69 / 14.5 | 262 / 3.8 |' in table
+    assert '| ENet (paper) | Torch7 and cuDNN |  | TX1 | 1 | 69 / 14.6 | 262 / 3.8 |' in table
 
 
 def test_the_ratio_is_of_the_same_backend_and_size() -> None:

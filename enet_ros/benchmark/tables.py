@@ -9,14 +9,17 @@ from enet_ros.benchmark.measure import Case, Row
 
 Size = tuple[int, int]
 PAPER_SIZES: tuple[Size, ...] = ((480, 320), (640, 360), (1280, 720), (1920, 1080))
-_PAPER_TIMES: dict[str, dict[str, dict[Size, float]]] = {
-    'TX1': {'ENet': {(480, 320): 47, (640, 360): 69, (1280, 720): 262}, 'SegNet': {(480, 320): 757, (640, 360): 1251}},
+_PAPER_TIMES: dict[str, dict[str, dict[Size, tuple[float, float]]]] = {
+    'TX1': {
+        'ENet': {(480, 320): (47, 21.1), (640, 360): (69, 14.6), (1280, 720): (262, 3.8)},
+        'SegNet': {(480, 320): (757, 1.3), (640, 360): (1251, 0.8)},
+    },
     'Titan X': {
-        'ENet': {(640, 360): 7, (1280, 720): 21, (1920, 1080): 46},
-        'SegNet': {(640, 360): 69, (1280, 720): 289, (1920, 1080): 637},
+        'ENet': {(640, 360): (7, 135.4), (1280, 720): (21, 46.8), (1920, 1080): (46, 21.6)},
+        'SegNet': {(640, 360): (69, 14.6), (1280, 720): (289, 3.5), (1920, 1080): (637, 1.6)},
     },
 }
-"""Milliseconds of Table 2."""
+"""Milliseconds and frames a second of Table 2."""
 _PAPER_COSTS = {'SegNet': (286.03, 29.46, 56.2), 'ENet': (3.83, 0.37, 0.7)}
 """GFLOPs, millions of parameters and megabytes of Table 3."""
 
@@ -49,7 +52,7 @@ def times_table(rows: Sequence[Row], out_of_memory: Sequence[Case] = ()) -> str:
         lines.append(_line([model, backend, precision, devices.get((backend, precision), ''), str(batch), *figures]))
     for device, networks in _PAPER_TIMES.items():
         for network, times in networks.items():
-            figures = [f'{times[size]:g} / {1e3 / times[size]:.1f}' if size in times else '-' for size in sizes]
+            figures = ['{:g} / {}'.format(*times[size]) if size in times else '-' for size in sizes]
             lines.append(_line([f'{network} (paper)', 'Torch7 and cuDNN', '', device, '1', *figures]))
     return '\n'.join(lines)
 
@@ -68,18 +71,23 @@ def details_table(rows: Iterable[Row]) -> str:
     return '\n'.join(lines)
 
 
-def ratios_table(rows: Sequence[Row], networks: Mapping[str, str]) -> str:
+def ratios_table(rows: Sequence[Row], network_names: Mapping[str, str]) -> str:
     """Return how many times as long SegNet takes as ENet, by backend and size, beside the paper's ratios.
 
-    `networks` gives each model's network, ENet or SegNet; of several ENets the first counts.
+    `network_names` gives each model's network, ENet or SegNet; of several ENets the first counts.
     """
     sizes = _by_area((row.width, row.height) for row in rows)
     times: dict[tuple[str, str, int], dict[str, dict[Size, float]]] = {}
     for row in rows:
         by_network = times.setdefault((row.backend, row.precision, row.batch), {})
-        by_network.setdefault(networks[row.model], {}).setdefault((row.width, row.height), row.end_to_end_ms)
+        by_network.setdefault(network_names[row.model], {}).setdefault((row.width, row.height), row.end_to_end_ms)
     lines = _header(['SegNet / ENet', 'precision', 'batch'], sizes)
-    paper = {(f'paper, {device}', '', 1): by_network for device, by_network in _PAPER_TIMES.items()}
+    paper = {
+        (f'paper, {device}', '', 1): {
+            network: {size: milliseconds for size, (milliseconds, _) in by_size.items()} for network, by_size in networks.items()
+        }
+        for device, networks in _PAPER_TIMES.items()
+    }
     for (backend, precision, batch), by_network in (times | paper).items():
         enet, segnet = by_network.get('ENet', {}), by_network.get('SegNet', {})
         if enet and segnet:
