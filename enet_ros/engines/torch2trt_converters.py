@@ -62,7 +62,7 @@ def convert_classify(ctx: Context) -> None:
 def convert_pool(ctx: Context) -> None:
     """Compare the corners of every 2x2 window, as `CornerPooling.pool` does.
 
-    The positions stay three masks of the pooled size, where that makes one of the full size, which takes more memory traffic.
+    The positions stay three masks of the pooled size, where that makes one of the full size: fewer bytes to write and read.
     """
     _, image = ctx.method_args
     pooled, positions = ctx.method_return
