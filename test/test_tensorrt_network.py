@@ -21,6 +21,8 @@ from conftest import make_model
 from enet_ros.engines.engine import EngineError
 from enet_ros.engines.verification import check_images
 from enet_ros.files import write_image
+from enet_ros.labels import CAMVID
+from enet_ros.network.architecture import SegNetArchitecture
 from enet_ros.network.inference import InferenceNetwork
 from enet_ros.network.model_file import ModelFile, read_model
 from enet_ros.network.pooling import CornerPooling
@@ -70,6 +72,14 @@ def test_the_network_is_enet_on_images_that_it_was_not_traced_with(way: str, opt
     # not square, and with other sizes at every depth than the exporter's usual ones
     _, network = _define(way, model, 'fp32', (120, 64))
     assert _agreement(network, model, (120, 64)) > 0.999
+
+
+@pytest.mark.parametrize('way', ['torch2trt', 'parser'])
+def test_the_network_is_segnet_with_its_odd_sizes(way: str, tmp_path: Path) -> None:
+    model = read_model(make_model(tmp_path / 'm.safetensors', architecture=SegNetArchitecture(len(CAMVID))))
+    # 72 and 40 become 9 and 5 before the fourth pooling
+    _, network = _define(way, model, 'fp32', (72, 40))
+    assert _agreement(network, model, (72, 40)) > 0.999
 
 
 @pytest.mark.parametrize('way', ['torch2trt', 'parser'])

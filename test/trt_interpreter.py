@@ -6,6 +6,7 @@ it does not know is an error.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -35,13 +36,20 @@ _ELEMENTWISE = {
 def run_network(network: Object, image: Tensor) -> Tensor:
     """Return the only output of `network` for its only input."""
     values = {network.get_input(0).name: image}
-    for number in range(network.num_layers):
-        layer = network.get_layer(number)
+    waiting = deque(network.get_layer(number) for number in range(network.num_layers))
+    passed_over = 0
+    while waiting:
+        layer = waiting.popleft()
+        tensors = [layer.get_input(index) for index in range(layer.num_inputs)]
+        if any(tensor is not None and tensor.name not in values for tensor in tensors):
+            waiting.append(layer)  # the parser does not keep to the order
+            passed_over += 1
+            assert passed_over <= len(waiting), f'{layer.name} lacks an input'
+            continue
+        passed_over = 0
         kind = trt.ILayer.type.__get__(layer).name  # which the classes of some layers hide behind a type of their own
         layer.__class__ = _CLASSES[kind]
-        tensors = [layer.get_input(index) for index in range(layer.num_inputs)]
-        inputs = [None if tensor is None else values[tensor.name] for tensor in tensors]
-        results = _LAYERS[kind](layer, *inputs)
+        results = _LAYERS[kind](layer, *(None if tensor is None else values[tensor.name] for tensor in tensors))
         for index, result in enumerate(results if isinstance(results, tuple) else (results,)):
             output = layer.get_output(index)
             assert tuple(output.shape) == tuple(result.shape), (layer.name, output.shape, result.shape)
@@ -159,6 +167,21 @@ def _slice(layer: Object, value: Tensor, start: Tensor | None = None, size: Tens
     return value
 
 
+def _resize(layer: Object, value: Tensor, *_: Tensor) -> Tensor:
+    assert layer.resize_mode == trt.InterpolationMode.NEAREST
+    assert layer.coordinate_transformation == trt.ResizeCoordinateTransformation.ASYMMETRIC
+    assert layer.nearest_rounding == trt.ResizeRoundMode.FLOOR
+    for axis, wanted in enumerate(layer.get_output(0).shape):
+        value = value.index_select(axis, torch.arange(wanted) * value.shape[axis] // wanted)
+    return value
+
+
+def _fill(layer: Object, shape: Tensor | None = None, start: Tensor | None = None, step: Tensor | None = None) -> Tensor:
+    assert layer.operation == trt.FillOperation.LINSPACE and len(layer.get_output(0).shape) == 1
+    first, by = (given if given is not None else own for given, own in ((start, layer.alpha), (step, layer.beta)))
+    return first + torch.arange(layer.get_output(0).shape[0]) * by
+
+
 def _topk(layer: Object, scores: Tensor) -> tuple[Tensor, Tensor]:
     assert layer.op == trt.TopKOperation.MAX and layer.k == 1
     # a lower index wins a tie, as in argmax
@@ -192,6 +215,7 @@ _LAYERS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     'CONVOLUTION': _convolution, 'DECONVOLUTION': _deconvolution, 'CONCATENATION': _concatenation,
     'PARAMETRIC_RELU': _parametric_relu, 'ACTIVATION': _activation, 'ELEMENTWISE': _elementwise, 'SELECT': _select,
     'SLICE': _slice, 'TOPK': _topk, 'GATHER': _gather, 'SHAPE': _shape, 'UNSQUEEZE': _unsqueeze, 'SQUEEZE': _squeeze,
+    'RESIZE': _resize, 'FILL': _fill,
 }
 _CLASSES = {
     'CONSTANT': trt.IConstantLayer, 'CAST': trt.ICastLayer, 'SHUFFLE': trt.IShuffleLayer, 'SCALE': trt.IScaleLayer,
@@ -199,5 +223,6 @@ _CLASSES = {
     'CONCATENATION': trt.IConcatenationLayer, 'PARAMETRIC_RELU': trt.IParametricReLULayer,
     'ACTIVATION': trt.IActivationLayer, 'ELEMENTWISE': trt.IElementWiseLayer, 'SELECT': trt.ISelectLayer,
     'SLICE': trt.ISliceLayer, 'TOPK': trt.ITopKLayer, 'GATHER': trt.IGatherLayer, 'SHAPE': trt.IShapeLayer,
-    'UNSQUEEZE': trt.IUnsqueezeLayer, 'SQUEEZE': trt.ISqueezeLayer,
+    'UNSQUEEZE': trt.IUnsqueezeLayer, 'SQUEEZE': trt.ISqueezeLayer, 'RESIZE': trt.IResizeLayer,
+    'FILL': trt.IFillLayer,
 }

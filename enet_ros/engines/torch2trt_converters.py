@@ -60,9 +60,12 @@ def convert_classify(ctx: Context) -> None:
 
 @_converts('enet_ros.network.pooling.CornerPooling.pool')
 def convert_pool(ctx: Context) -> None:
-    """Compare the corners of every 2x2 window, as `CornerPooling.pool` does."""
+    """Compare the corners of every 2x2 window, as `CornerPooling.pool` does.
+
+    The positions stay three masks of the pooled size, where that makes one of the full size: fewer bytes to write and read.
+    """
     _, image = ctx.method_args
-    pooled, corners = ctx.method_return
+    pooled, positions = ctx.method_return
 
     def corner(row: int, column: int) -> TrtTensor:
         start, shape, stride = (0, 0, row, column), tuple(pooled.shape), (1, 1, 2, 2)
@@ -74,18 +77,17 @@ def convert_pool(ctx: Context) -> None:
     bottom = _select(ctx, right_of_bottom, bottom_right, bottom_left)
     below = _greater(ctx, bottom, top)
     pooled._trt = _select(ctx, below, bottom, top)
-    corners.bottom._trt, corners.top_right._trt, corners.bottom_right._trt = below, right_of_top, right_of_bottom
+    positions._trt_corners = below, right_of_top, right_of_bottom
 
 
 @_converts('enet_ros.network.pooling.CornerPooling.unpool')
 def convert_unpool(ctx: Context) -> None:
-    """Put every value into its corner, as `CornerPooling.unpool` does: four planes and a depth-to-space."""
-    _, pooled, corners, size = ctx.method_args
+    """Put every value into the corner of its maximum: four planes, one for each corner, and a depth-to-space."""
+    _, pooled, positions, size = ctx.method_args
     images, channels, height, width = pooled.shape
     zero = _constant(ctx, torch.zeros(1, 1, 1, 1, dtype=pooled.dtype))
-    top = _select(ctx, corners.bottom._trt, zero, pooled._trt)
-    bottom = _select(ctx, corners.bottom._trt, pooled._trt, zero)
-    right_of_top, right_of_bottom = corners.top_right._trt, corners.bottom_right._trt
+    below, right_of_top, right_of_bottom = positions._trt_corners
+    top, bottom = _select(ctx, below, zero, pooled._trt), _select(ctx, below, pooled._trt, zero)
     planes = []
     for plane in (
         _select(ctx, right_of_top, zero, top), _select(ctx, right_of_top, top, zero),
@@ -102,6 +104,21 @@ def convert_unpool(ctx: Context) -> None:
     full = ctx.network.add_shuffle(spread.get_output(0))
     full.reshape_dims = (images, channels, 2 * height, 2 * width)
     ctx.method_return._trt = _extend(ctx, full.get_output(0), pooled.dtype, (images, channels, *size))
+
+
+@_converts('torch.Tensor.__getitem__')
+def convert_slices(ctx: Context) -> None:
+    """Take part of each axis; torch2trt's adds layers that compute the sizes, which are fixed."""
+    image, index = ctx.method_args
+    part = ctx.method_return
+    if not hasattr(image, '_trt'):
+        return
+    behind = index[1:] if isinstance(index, tuple) and index[0] is Ellipsis else None
+    if not behind or not all(isinstance(axis, slice) for axis in behind):
+        raise NotImplementedError(f'index {index}: only slices behind an ellipsis are converted')
+    slices = (*[slice(None)] * (image.ndim - len(behind)), *behind)
+    starts, _, steps = zip(*(axis.indices(side) for axis, side in zip(slices, image.shape)))
+    part._trt = ctx.network.add_slice(image._trt, starts, tuple(part.shape), steps).get_output(0)
 
 
 @_converts('torch.nn.functional.pad')

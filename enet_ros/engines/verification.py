@@ -15,7 +15,7 @@ from enet_ros.scene import draw_scene
 
 MINIMUM = {'fp32': 0.995, 'fp16': 0.995, 'int8': 0.9}
 """Share of pixels whose labels must be PyTorch's. Rounding turns pixels where two classes score alike: with the CamVid model
-half turns 0.25 % of them at most. What is built wrong turns far more. For int8 the bound only finds what is broken: `enet
+half turns up to 0.3 % of them. What is built wrong turns far more. For int8 the bound only finds what is broken: `enet
 evaluate` tells what quantisation costs on real images."""
 
 
