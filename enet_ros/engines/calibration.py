@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from enet_ros.engines.cache import cache_folder
 from enet_ros.engines.engine import EngineError
-from enet_ros.engines.tensorrt_network import export, traceable
+from enet_ros.engines.onnx_graph import GRAPH_VERSION
 from enet_ros.files import replacing
 from enet_ros.frames import open_frames
 from enet_ros.network.model_file import ModelFile
@@ -42,27 +42,29 @@ def read_calibration(path: Path, size: tuple[int, int]) -> list[NDArray[np.uint8
     ]
 
 
-def quantized_graph(model: ModelFile, size: tuple[int, int], calibration: Path | None) -> Path:
-    """Return the quantised ONNX graph of `model` for images of `size`: made with the images of `calibration`, or cached.
+def quantized_graph(model: ModelFile, size: tuple[int, int], backend: str, calibration: Path | None,
+                    make_graph: Callable[[], bytes]) -> Path:
+    """Return the int8 ONNX graph of `model` for images of `size` on `backend`: made with `calibration`, or from the cache.
+
+    `make_graph` returns the ONNX graph in float32, to be quantised.
 
     Raises:
         EnetError: there is neither, or it cannot be made.
 
     """
-    path = cache_folder() / f'{model.sha256[:16]}-{size[0]}x{size[1]}-int8.onnx'
+    path = cache_folder() / f'{model.sha256[:16]}-{size[0]}x{size[1]}-{backend}-int8-v{GRAPH_VERSION}.onnx'
     if calibration is None:
         if path.is_file():
             return path
         raise EngineError(
             f'precision int8 needs calibration images: enet build-engine --model {model.path} --size {size[0]}x{size[1]} '
-            '--precision int8 --backend tensorrt --calibration FOLDER'
+            f'--precision int8 --backend {backend} --calibration FOLDER'
         )
     images = read_calibration(calibration, size)
     from enet_ros.engines.quantization import quantize_graph
 
     log.info('quantising with %d images of %s', len(images), calibration)
-    with TemporaryDirectory() as folder, replacing(path) as quantized:
-        graph = Path(folder) / 'graph.onnx'
-        graph.write_bytes(export(*traceable(model, size, 'fp32')))
-        quantize_graph(graph, images, quantized)
+    quantized = quantize_graph(make_graph(), images, zero_points=backend == 'openvino')
+    with replacing(path) as temporary:
+        temporary.write_bytes(quantized)
     return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from enet_ros.engines.engine import EngineError
 
 Compute = Callable[[Tensor, Tensor], None]
-"""Queues on the current stream what fills label ids (1 x H x W, uint8) from an image (1 x H x W x 3, uint8), on the GPU."""
+"""Queues on the current stream what fills label ids (N x H x W, uint8) from images (N x H x W x 3, uint8), on the GPU."""
 
 _WARM_UP = 3
 """Runs before the capture, in which libraries load their kernels and choose among them."""
@@ -27,11 +28,10 @@ class CudaFrames:
     """
 
     @torch.inference_mode()
-    def __init__(self, size: tuple[int, int], compute: Compute) -> None:
-        """Warm `compute` up for images of `size` (width, height) and capture it; what it uses must live as long as this."""
-        width, height = size
-        host_image = torch.zeros(1, height, width, 3, dtype=torch.uint8, pin_memory=True)
-        host_labels = torch.zeros(1, height, width, dtype=torch.uint8, pin_memory=True)
+    def __init__(self, shape: tuple[int, ...], compute: Compute) -> None:
+        """Warm `compute` up for images of `shape` (N x H x W x 3) and capture it; what it uses must live as long as this."""
+        host_image = torch.zeros(shape, dtype=torch.uint8, pin_memory=True)
+        host_labels = torch.zeros(shape[:-1], dtype=torch.uint8, pin_memory=True)
         image, labels = host_image.cuda(), host_labels.cuda()
 
         def frame() -> None:
@@ -50,16 +50,32 @@ class CudaFrames:
             frame()
         # a graph holds addresses only
         self._held = (compute, image, labels, host_image, host_labels)
-        self._image: NDArray[np.uint8] = host_image[0].numpy()
-        self._labels: NDArray[np.uint8] = host_labels[0].numpy()
+        self._image: NDArray[np.uint8] = host_image.numpy()
+        self._labels: NDArray[np.uint8] = host_labels.numpy()
 
     def run(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the label ids (H x W, uint8) of `image` (H x W x 3, uint8); the next call overwrites them."""
+        """Return the label ids (H x W, uint8) of `image` (H x W x 3, uint8), or of a batch; the next call overwrites them."""
         np.copyto(self._image, image)
         with torch.cuda.stream(self._stream):
             self._graph.replay()
         self._stream.synchronize()
-        return self._labels
+        return self._labels.reshape(image.shape[:-1])
+
+    @torch.inference_mode()
+    def network_times(self, runs: int) -> list[float]:
+        """Return the milliseconds of each of `runs` runs of the computation alone on the last image, by the GPU's clock."""
+        compute, image, labels, *_ = self._held
+        graph = torch.cuda.CUDAGraph()  # captured anew each time: nothing but a benchmark asks
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode='thread_local'):
+            compute(image, labels)
+        events = [torch.cuda.Event(enable_timing=True) for _ in range(runs + 1)]
+        with torch.cuda.stream(self._stream):
+            events[0].record()
+            for event in events[1:]:
+                graph.replay()
+                event.record()
+        self._stream.synchronize()
+        return [before.elapsed_time(after) for before, after in pairwise(events)]
 
 
 @contextmanager

@@ -40,23 +40,29 @@ class Engine(Protocol):
     """Type that it computes in: fp32, fp16, bf16 or int8."""
     size: tuple[int, int]
     """Width and height in pixels of the images it takes."""
+    batch: int
+    """How many it takes at a time."""
 
     def infer(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the label ids (H x W, uint8) of `image` (H x W x 3, uint8, RGB, of `size`, contiguous).
 
-        The result may be overwritten by the next call.
+        With a `batch` above 1, N x H x W of N x H x W x 3. The result may be overwritten by the next call.
         """
+
+    def network_times(self, runs: int) -> list[float]:
+        """Return the milliseconds of each of `runs` runs on the last image, without copies to and from a GPU."""
 
 
 def create_engine(
     model: ModelFile, size: tuple[int, int], backend: str = 'auto', precision: str = 'auto', *,
-    calibration: Path | None = None, force: bool = False,
+    batch: int = 1, calibration: Path | None = None, force: bool = False,
 ) -> Engine:
     """Make the engine of `backend`, or with auto the fastest that is installed and has the hardware it needs.
 
     `size` is the network's width and height in pixels. Precision auto is fp16 on a GPU; on a CPU it is bf16 for OpenVINO
     where the CPU computes in it, else fp32. Where auto's first choice cannot be made, it takes the next and logs why.
-    `calibration` is a folder of images for int8, and `force` builds what is already in the cache; both are for tensorrt.
+    `batch` images are segmented at a time. `calibration` is a folder of images for int8, for tensorrt and openvino; `force`
+    builds what is already in the cache, for tensorrt.
 
     Raises:
         EngineError: `size` is not made of positive multiples of 8, a name is unknown, the runtime is not installed, or the
@@ -64,10 +70,11 @@ def create_engine(
         ModelFileError: the weights do not fit their architecture.
 
     """
-    if any(side < SIZE_MULTIPLE or side % SIZE_MULTIPLE for side in size):
-        near = [max(SIZE_MULTIPLE, round(side / SIZE_MULTIPLE) * SIZE_MULTIPLE) for side in size]
+    smallest = model.info.architecture.smallest_side
+    if any(side < smallest or side % SIZE_MULTIPLE for side in size):
+        near = [max(smallest, round(side / SIZE_MULTIPLE) * SIZE_MULTIPLE) for side in size]
         raise EngineError(
-            f'network size {size[0]}x{size[1]}: width and height must be positive multiples of {SIZE_MULTIPLE}, '
+            f'network size {size[0]}x{size[1]}: width and height must be multiples of {SIZE_MULTIPLE} from {smallest} on, '
             f'such as {near[0]}x{near[1]}'
         )
     for name, value, choices in (('backend', backend, BACKENDS), ('precision', precision, PRECISIONS)):
@@ -76,28 +83,28 @@ def create_engine(
     *preferred, last = backends_by_speed() if backend == 'auto' else [backend]
     for choice in preferred:
         try:
-            return _make(model, size, choice, precision, calibration, force)
+            return _make(model, size, choice, precision, batch, calibration, force)
         except EngineError as error:
             log.warning('backend %s is passed over: %s', choice, error)
-    return _make(model, size, last, precision, calibration, force)
+    return _make(model, size, last, precision, batch, calibration, force)
 
 
-def _make(model: ModelFile, size: tuple[int, int], backend: str, precision: str, calibration: Path | None,
+def _make(model: ModelFile, size: tuple[int, int], backend: str, precision: str, batch: int, calibration: Path | None,
           force: bool) -> Engine:
-    if missing := _missing(backend):
+    if missing := missing_packages(backend):
         raise EngineError(f'backend {backend} is not installed: pip install {" ".join(missing)}, or choose backend auto')
     try:  # imported only when chosen: each runtime is optional, and torch is large
         if backend == 'tensorrt':
             from enet_ros.engines.tensorrt_engine import TensorRtEngine
 
-            return TensorRtEngine(model, size, precision, calibration=calibration, force=force)
+            return TensorRtEngine(model, size, precision, batch=batch, calibration=calibration, force=force)
         if backend in ('torch', 'torch-compile'):
             from enet_ros.engines.torch_engine import TorchEngine
 
-            return TorchEngine(model, size, precision, compiled=backend == 'torch-compile')
+            return TorchEngine(model, size, precision, compiled=backend == 'torch-compile', batch=batch)
         from enet_ros.engines.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(model, size, precision)
+        return OpenVinoEngine(model, size, precision, batch=batch, calibration=calibration)
     except ImportError as error:
         raise EngineError(f'backend {backend} is installed but broken ({error}): install it again') from error
 
@@ -109,17 +116,24 @@ def backends_by_speed() -> list[str]:
         EngineError: none is installed.
 
     """
-    installed = [backend for backend in ('tensorrt', 'torch', 'openvino') if not _missing(backend)]
+    installed = [backend for backend in ('tensorrt', 'torch', 'openvino') if not missing_packages(backend)]
     if not installed:
         raise EngineError('no engine is installed: pip install openvino (CPU) or torch (CPU and NVIDIA GPU)')
-    # asks the driver before torch, which takes seconds and hundreds of megabytes to import
-    if 'torch' in installed and ctypes.util.find_library('cuda'):
-        import torch
-
-        if torch.cuda.is_available():
-            return installed
+    if has_nvidia_gpu():
+        return installed
     return ['openvino' if 'openvino' in installed else 'torch']
 
 
-def _missing(backend: str) -> list[str]:
+def has_nvidia_gpu() -> bool:
+    """Return whether PyTorch is installed and can use an NVIDIA GPU."""
+    # asks for the driver before torch, which takes seconds and hundreds of megabytes to import
+    if not find_spec('torch') or not ctypes.util.find_library('cuda'):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def missing_packages(backend: str) -> list[str]:
+    """Return the packages that `backend`, one of `BACKENDS` but auto, needs and that are not installed."""
     return [package for package in _PACKAGES[backend] if find_spec(package) is None]

@@ -1,6 +1,6 @@
 """The ONNX graph of a model file, for runtimes that read ONNX: found beside the model, in the cache, or exported into it.
 
-The graph is that of `PortableNetwork`, with free height and width. It carries the hash of its model file, so a graph that
+The graph is that of `PortableNetwork`, with free batch, height and width. It carries the hash of its model file, so a graph that
 belongs to other weights, or to an older form of the graph, is never run.
 """
 
@@ -47,7 +47,7 @@ def export_graph(model: ModelFile, path: Path) -> None:
     from enet_ros.network.portable import PortableNetwork
 
     network = PortableNetwork(model).eval()
-    free = {1: 'height', 2: 'width'}
+    free = {0: 'images', 1: 'height', 2: 'width'}
     with replacing(path) as temporary, warnings.catch_warnings():
         # tracing warns of comparisons of shapes, which hold for all multiples of 8, and the exporter of its own age:
         # the newer one needs one more package and bakes in the size

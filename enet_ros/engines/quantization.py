@@ -9,14 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from enet_ros.engines.engine import EngineError
-from enet_ros.files import replacing
 
 if TYPE_CHECKING:
     import onnx
@@ -24,16 +22,15 @@ if TYPE_CHECKING:
 PACKAGES = ('nncf', 'onnx', 'onnxruntime')
 
 
-def quantize_graph(graph: Path, images: Sequence[NDArray[np.uint8]], out: Path) -> None:
-    """Write the int8 form of the ONNX graph at `graph` to `out`, whole or not at all.
+def quantize_graph(graph: bytes, images: Sequence[NDArray[np.uint8]], *, zero_points: bool) -> bytes:
+    """Return the int8 form of the ONNX graph `graph`.
 
     `images` (H x W x 3, uint8, RGB, all of one size that the graph takes) set the ranges of its activations: some hundred,
-    like those the network will see. All zero points are 0 and all types int8, which TensorRT insists on. Metadata of the
-    graph is kept.
+    like those the network will see. `zero_points` lets activations that are mostly of one sign use the whole range, at a
+    little time; without it all are 0 and all types int8, which TensorRT insists on. The graph's metadata is kept.
 
     Raises:
         EngineError: a package is missing, or there is no image.
-        EnetError: `out` cannot be written.
 
     """
     if missing := [package for package in PACKAGES if find_spec(package) is None]:
@@ -44,16 +41,19 @@ def quantize_graph(graph: Path, images: Sequence[NDArray[np.uint8]], out: Path) 
     import onnx
 
     nncf.set_log_level(logging.ERROR)
-    name = (model := onnx.load(str(graph))).graph.input[0].name
+    model = onnx.load_from_string(graph)
+    name = model.graph.input[0].name
+    presets = nncf.QuantizationPreset
     quantized = nncf.quantize(
         model, nncf.Dataset([{name: image[None]} for image in images]), subset_size=len(images),
-        preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric
+        preset=presets.MIXED if zero_points else presets.PERFORMANCE,
     )
-    _make_signed(quantized)
+    if not zero_points:
+        _make_signed(quantized)
     del quantized.metadata_props[:]
     quantized.metadata_props.extend(model.metadata_props)
-    with replacing(out) as temporary:
-        onnx.save(quantized, str(temporary))
+    data: bytes = quantized.SerializeToString()
+    return data
 
 
 def _make_signed(model: onnx.ModelProto) -> None:

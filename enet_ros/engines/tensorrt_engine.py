@@ -18,7 +18,7 @@ from enet_ros.engines.calibration import quantized_graph
 from enet_ros.engines.cuda_frames import CudaFrames, gpu_memory
 from enet_ros.engines.engine import EngineError
 from enet_ros.engines.tensorrt_build import build
-from enet_ros.engines.tensorrt_network import builder_name
+from enet_ros.engines.tensorrt_network import builder_name, export, traceable
 from enet_ros.engines.tensorrt_runner import Runner
 from enet_ros.engines.verification import verify
 from enet_ros.network.model_file import ModelFile
@@ -54,7 +54,11 @@ class TensorRtEngine:
         check_usable()
         self.precision = choose_precision(precision, torch.cuda.get_device_capability())
         self.size = size
-        graph = quantized_graph(model, size, calibration) if self.precision == 'int8' else None
+        graph = None
+        if self.precision == 'int8':
+            graph = quantized_graph(
+                model, size, self.backend, calibration, lambda: export(*traceable(model, size, 'fp32'))
+            )
         key = engine_key(model, size, self.precision, graph)
         with gpu_memory(self.backend, size):
             if force or not self._start_cached(key):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 
@@ -18,13 +19,15 @@ from enet_ros.network.inference import InferenceNetwork
 from enet_ros.network.model_file import ModelFile
 from enet_ros.network.pooling import CornerPooling
 
+Network = Callable[[Tensor], Tensor]
+"""From images, N x H x W x 3, uint8, to label ids, N x H x W, uint8."""
 _TYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 
 
 class TorchEngine:
     """PyTorch with batch normalisation folded and channels last: operation by operation, or fused by torch.compile."""
 
-    def __init__(self, model: ModelFile, size: tuple[int, int], precision: str, compiled: bool = False) -> None:
+    def __init__(self, model: ModelFile, size: tuple[int, int], precision: str, compiled: bool = False, batch: int = 1) -> None:
         """Load `model` for images of `size` (width, height); precision auto is fp16 on a GPU and fp32 on a CPU.
 
         `compiled` has torch.compile fuse the network's operations, which takes a minute or so.
@@ -36,8 +39,9 @@ class TorchEngine:
         """
         self.backend = 'torch-compile' if compiled else 'torch'
         self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        self.size = size
+        self.size, self.batch = size, batch
         self.precision = precision
+        shape = (batch, size[1], size[0], 3)
         if precision == 'auto':
             self.precision = 'fp16' if self.device == 'cuda' else 'fp32'
         if self.precision not in _TYPES:
@@ -49,40 +53,60 @@ class TorchEngine:
         with gpu_memory(self.backend, size):
             # fused, comparisons and selects cost as much as PyTorch's own pooling and take half as long to compile
             pooling = CornerPooling() if compiled else None
-            network: Callable[[Tensor], Tensor] = InferenceNetwork(model, pooling).to(
+            network: Network = InferenceNetwork(model, pooling).to(
                 self.device, _TYPES[self.precision], memory_format=torch.channels_last  # type: ignore[call-overload]
             )  # torch's stubs have no memory_format beside the others
             if compiled:
-                network = _compile(network, self.device, size)
-            self._infer = _on_gpu(network, size) if self.device == 'cuda' else _on_cpu(network)
+                network = _compile(network, self.device, shape)
+            self._frames = _CpuFrames(shape, network) if self.device == 'cpu' else _on_gpu(shape, network)
 
     def infer(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the label ids (H x W, uint8) of `image` (H x W x 3, uint8, RGB); the next call may overwrite them."""
-        return self._infer(image)
+        """Return the label ids (H x W, uint8) of `image` (H x W x 3, uint8, RGB), or of a batch of them.
+
+        The next call may overwrite them.
+        """
+        return self._frames.run(image)
+
+    def network_times(self, runs: int) -> list[float]:
+        """Return the milliseconds of each of `runs` runs on the last image, without copies to and from a GPU."""
+        return self._frames.network_times(runs)
 
 
-def _on_cpu(network: Callable[[Tensor], Tensor]) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+class _CpuFrames:
+    """Runs a network on the CPU, on image after image."""
+
+    def __init__(self, shape: tuple[int, ...], network: Network) -> None:
+        """Run `network` on arrays of `shape`, N x H x W x 3."""
+        self._network = network
+        self._image = torch.zeros(shape, dtype=torch.uint8)
+
     @torch.inference_mode()
-    def infer(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        labels: NDArray[np.uint8] = network(torch.from_numpy(image)[None])[0].numpy()
-        return labels
+    def run(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        self._image = torch.from_numpy(image).view(self._image.shape)
+        labels: NDArray[np.uint8] = self._network(self._image).numpy()
+        return labels.reshape(image.shape[:-1])
 
-    return infer
+    @torch.inference_mode()
+    def network_times(self, runs: int) -> list[float]:
+        times = []
+        for _ in range(runs):
+            start = time.perf_counter()
+            self._network(self._image)
+            times.append(1e3 * (time.perf_counter() - start))
+        return times
 
 
-def _on_gpu(
-    network: Callable[[Tensor], Tensor], size: tuple[int, int]
-) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+def _on_gpu(shape: tuple[int, ...], network: Network) -> CudaFrames:
     def compute(image: Tensor, labels: Tensor) -> None:
         labels.copy_(network(image))
 
     # the sizes never change: let cuDNN try its algorithms while warming up; the captured graph keeps the fastest
     with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-        return CudaFrames(size, compute).run
+        return CudaFrames(shape, compute)
 
 
-def _compile(network: Callable[[Tensor], Tensor], device: str, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
-    """Return `network`, fused for images of `size`; raises EngineError when that is not possible."""
+def _compile(network: Network, device: str, shape: tuple[int, ...]) -> Network:
+    """Return `network`, fused for arrays of `shape`, N x H x W x 3; raises EngineError when that is not possible."""
     if device == 'cuda' and find_spec('triton') is None:
         raise EngineError('backend torch-compile needs triton on a GPU: pip install triton, or choose backend torch')
     variable, compilers = ('CC', ('gcc', 'clang')) if device == 'cuda' else ('CXX', ('g++', 'clang++'))
@@ -91,7 +115,7 @@ def _compile(network: Callable[[Tensor], Tensor], device: str, size: tuple[int, 
     compiled = torch.compile(network, dynamic=False)
     try:
         with torch.inference_mode():  # compiles; errors belong here and not to the first image
-            compiled(torch.zeros(1, size[1], size[0], 3, dtype=torch.uint8, device=device))
+            compiled(torch.zeros(shape, dtype=torch.uint8, device=device))
     except torch.cuda.OutOfMemoryError:
         raise
     except RuntimeError as error:
