@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enet_ros.benchmark.power import board_power
-from enet_ros.engines.engine import Engine, EngineError, create_engine
+from enet_ros.engines.engine import Engine, EngineError, create_engine, has_nvidia_gpu
 from enet_ros.errors import EnetError
 from enet_ros.network.model_file import ModelFile, read_model
 from enet_ros.scene import draw_scene
@@ -124,8 +124,8 @@ def _measure(case: Case) -> Row:
     width, height = case.size
     image = np.stack([draw_scene(number, width, height)[0][..., ::-1] for number in range(case.batch)])
     image = image[0] if case.batch == 1 else image
+    free = _free_gpu_memory() if case.backend != 'openvino' else 0
     engine = _make(case, model)
-    memory = _MemoryOnGpu() if engine.device == 'cuda' else None
     start = time.perf_counter()
     engine.infer(image)
     once = time.perf_counter() - start
@@ -135,7 +135,10 @@ def _measure(case: Case) -> Row:
         'end to end': lambda runs: _times(engine, image, runs), 'engine': engine.network_times,
     }
     times: dict[str, list[float]] = {name: turn(1)[:0] for name, turn in turns.items()}
-    peak = memory.peak() if memory else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if engine.device == 'cuda':
+        peak = (free - _free_gpu_memory()) / 2**20
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     if case.peer:
         from enet_ros.benchmark.eager import EagerEngine
 
@@ -160,6 +163,15 @@ def _measure(case: Case) -> Row:
         times_eager=float(np.median(times['peer']) / end_to_end) if case.peer else None,
         power_w=float(np.mean(powers)) if powers else None,
     )
+
+
+def _free_gpu_memory() -> int:
+    """Return the bytes that are free on the GPU, 0 without one."""
+    if not has_nvidia_gpu():
+        return 0
+    import torch
+
+    return torch.cuda.mem_get_info()[0]
 
 
 def _make(case: Case, model: ModelFile) -> Engine:

@@ -17,10 +17,10 @@ def board_power(root: Path = Path('/sys')) -> float | None:
         try:
             if label.read_text(encoding='ascii').strip() in INPUTS:
                 number = label.name[len('in'):-len('_label')]
-                volts, amperes = (
-                    int((label.parent / f'{kind}{number}_input').read_text(encoding='ascii')) / 1e3 for kind in ('in', 'curr')
-                )
-                return volts * amperes
+                milli = [
+                    int((label.parent / f'{kind}{number}_input').read_text(encoding='ascii')) for kind in ('in', 'curr')
+                ]
+                return milli[0] * milli[1] / 1e6
         except (OSError, ValueError):  # a rail that is switched off
             continue
     return None

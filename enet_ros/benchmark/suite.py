@@ -70,8 +70,8 @@ def benchmark_models(paths: Sequence[Path], segnet: bool) -> Iterator[dict[Path,
         yield models
 
 
-def make_cases(models: dict[Path, ModelFile], backends: Sequence[str], precisions: Sequence[str], sizes: Sequence[tuple[int, int]],
-               batches: Sequence[int], seconds: float) -> list[Case]:
+def make_cases(models: dict[Path, ModelFile], backends: Sequence[str], precisions: Sequence[str],
+               sizes: Sequence[tuple[int, int]], batches: Sequence[int], seconds: float) -> list[Case]:
     """Return all combinations; ENet's are measured in turns with PyTorch eager, where torch is installed."""
     return [
         Case(path, backend, precision, size, batch, seconds,

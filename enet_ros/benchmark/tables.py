@@ -44,7 +44,7 @@ def times_table(rows: Sequence[Row], out_of_memory: Sequence[Case] = ()) -> str:
     cells = {(row.model, row.backend, row.precision, row.batch, (row.width, row.height)): row for row in rows}
     missing = [(case.model.stem, case.backend, case.precision, case.batch, case.size) for case in out_of_memory]
     sizes = _by_area(key[4] for key in (*cells, *missing))
-    lines = _header(['model', 'backend', 'precision', 'device', 'batch'], sizes)
+    lines = _header(['ms / fps', 'backend', 'precision', 'device', 'batch'], sizes)
     devices = {(row.backend, row.precision): row.device for row in rows}
     for key in dict.fromkeys(key[:4] for key in (*cells, *missing)):
         figures = [_cell(cells[(*key, size)]) if (*key, size) in cells else '-' for size in sizes]
@@ -84,7 +84,7 @@ def ratios_table(rows: Sequence[Row], network_names: Mapping[str, str]) -> str:
     lines = _header(['SegNet / ENet', 'precision', 'batch'], sizes)
     paper = {
         (f'paper, {device}', '', 1): {
-            network: {size: milliseconds for size, (milliseconds, _) in by_size.items()} for network, by_size in networks.items()
+            network: {size: time for size, (time, _) in by_size.items()} for network, by_size in networks.items()
         }
         for device, networks in _PAPER_TIMES.items()
     }
@@ -119,7 +119,7 @@ def _by_area(sizes: Iterable[Size]) -> list[Size]:
 
 
 def _header(columns: Sequence[str], sizes: Sequence[Size]) -> list[str]:
-    names = [*columns, *(f'{width}x{height} ms / fps' if len(columns) > 3 else f'{width}x{height}' for width, height in sizes)]
+    names = [*columns, *(f'{width}x{height}' for width, height in sizes)]
     return [_line(names), _line(['---'] * len(names))]
 
 

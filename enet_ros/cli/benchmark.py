@@ -32,8 +32,8 @@ def add_command(commands: Commands) -> None:
     parser = commands.add_parser(
         'benchmark', help='measure speed, memory and cost on this machine',
         description="Print the paper's Table 2 (milliseconds and images a second, by size) and Table 3 (operations, "
-                    "parameters, size) with this machine's figures. Every case runs in a process of its own; a dash is a case "
-                    'that the memory does not suffice for.',
+                    "parameters, size) with this machine's figures. Every case runs in a process of its own; a dash is a "
+                    'case that the memory does not suffice for.',
     )
     parser.add_argument('--model', type=Path, nargs='+', default=[default_model()], metavar='FILE',
                         help='model files (default: the CamVid model of the package)')

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def add_command(commands: Commands) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
-        'build-engine', help='build a TensorRT engine ahead of time',
+        'build-engine', help='build an engine ahead of time',
         description='Build the engine of a model for one network size and precision on this machine, hold it against '
                     'PyTorch and put it into the cache, where every other command and the node find it.',
     )
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = read_model(arguments.model)
     size = arguments.size if arguments.size != (0, 0) else model.info.training_size
     backend = backends_by_speed()[0] if arguments.backend == 'auto' else arguments.backend
-    if backend != 'tensorrt':
+    if backend not in ('tensorrt', 'openvino'):
         print(f'backend {backend} has nothing to build ahead of time')
         return 0
     check_writable(cache_folder() / 'engine')  # before the build, which takes long

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from enet_ros import __version__
-from enet_ros.cli import build_engine, convert, evaluate, info, segment, train
+from enet_ros.cli import benchmark, build_engine, convert, evaluate, info, segment, train
 from enet_ros.errors import EnetError
 
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _Parser(prog='enet', description='Semantic segmentation with ENet.')
     parser.add_argument('--version', action='version', version=f'enet_ros {__version__}')
     commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
-    for module in (segment, convert, train, evaluate, build_engine, info):
+    for module in (segment, convert, train, evaluate, benchmark, build_engine, info):
         module.add_command(commands)
     parsed = parser.parse_args(arguments)
     try:

@@ -34,7 +34,7 @@ class EngineKey:
     weights: str
     """SHA-256 of the model file; with int8 also that of the quantised graph, after a plus."""
     size: str
-    """Network size, WxH."""
+    """Network size, WxH, and the batch behind it, WxHxN, where it is above 1."""
     precision: str
     builder: str
     """What it was built through: torch2trt or parser."""

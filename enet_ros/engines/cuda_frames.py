@@ -16,6 +16,10 @@ from enet_ros.engines.engine import EngineError
 Compute = Callable[[Tensor, Tensor], None]
 """Queues on the current stream what fills label ids (N x H x W, uint8) from images (N x H x W x 3, uint8), on the GPU."""
 
+_CUDNN = {'enabled': True, 'benchmark': True, 'allow_tf32': False}
+"""The sizes never change: cuDNN tries its algorithms while warming up, and the graph keeps the fastest. Float32 is the
+reference that others are held against, so not in TF32."""
+
 _WARM_UP = 3
 """Runs before the capture, in which libraries load their kernels and choose among them."""
 
@@ -41,20 +45,17 @@ class CudaFrames:
 
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._stream.wait_stream(torch.cuda.current_stream())  # which may still be filling weights and the memory above
-        with torch.cuda.stream(self._stream):
+        with torch.cuda.stream(self._stream), torch.backends.cudnn.flags(**_CUDNN):
             for _ in range(_WARM_UP):
                 frame()
-        self._graph = torch.cuda.CUDAGraph()
-        # thread_local: another engine's thread may use the GPU meanwhile
-        with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode='thread_local'):
-            frame()
+        self._graph = self._capture(frame)
         # a graph holds addresses only
         self._held = (compute, image, labels, host_image, host_labels)
         self._image: NDArray[np.uint8] = host_image.numpy()
         self._labels: NDArray[np.uint8] = host_labels.numpy()
 
     def run(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the label ids (H x W, uint8) of `image` (H x W x 3, uint8), or of a batch; the next call overwrites them."""
+        """Return the label ids (H x W, uint8) of `image` (H x W x 3, uint8), or of a batch, until the next call."""
         np.copyto(self._image, image)
         with torch.cuda.stream(self._stream):
             self._graph.replay()
@@ -65,10 +66,8 @@ class CudaFrames:
     def network_times(self, runs: int) -> list[float]:
         """Return the milliseconds of each of `runs` runs of the computation alone on the last image, by the GPU's clock."""
         compute, image, labels, *_ = self._held
-        graph = torch.cuda.CUDAGraph()  # captured anew each time: nothing but a benchmark asks
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode='thread_local'):
-            compute(image, labels)
-        events = [torch.cuda.Event(enable_timing=True) for _ in range(runs + 1)]
+        graph = self._capture(lambda: compute(image, labels))  # anew each time: nothing but a benchmark asks
+        events = [torch.cuda.Event(enable_timing=True) for _ in range(runs + 1)]  # type: ignore[no-untyped-call]
         with torch.cuda.stream(self._stream):
             events[0].record()
             for event in events[1:]:
@@ -76,6 +75,14 @@ class CudaFrames:
                 event.record()
         self._stream.synchronize()
         return [before.elapsed_time(after) for before, after in pairwise(events)]
+
+    def _capture(self, work: Callable[[], None]) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        # thread_local: another engine's thread may use the GPU meanwhile
+        with (torch.backends.cudnn.flags(**_CUDNN),
+              torch.cuda.graph(graph, stream=self._stream, capture_error_mode='thread_local')):
+            work()
+        return graph
 
 
 @contextmanager

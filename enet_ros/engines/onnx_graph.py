@@ -1,7 +1,7 @@
 """The ONNX graph of a model file, for runtimes that read ONNX: found beside the model, in the cache, or exported into it.
 
-The graph is that of `PortableNetwork`, with free batch, height and width. It carries the hash of its model file, so a graph that
-belongs to other weights, or to an older form of the graph, is never run.
+The graph is that of `PortableNetwork`, with free batch, height and width. It carries the hash of its model file, so a graph
+that belongs to other weights, or to an older form of the graph, is never run.
 """
 
 from __future__ import annotations

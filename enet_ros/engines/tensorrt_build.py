@@ -44,8 +44,9 @@ def _progress() -> Any:  # noqa: ANN401 - TensorRT's
     return Progress()
 
 
-def build(model: ModelFile, size: tuple[int, int], precision: str, graph: Path | None = None) -> bytes:
-    """Build the engine of `model` for images of `size` (width, height); `graph` is the quantised one of precision int8.
+def build(model: ModelFile, size: tuple[int, int], precision: str, graph: Path | None = None,
+          batch: int = 1) -> bytes:
+    """Build the engine of `model` for `batch` images of `size` (width, height); `graph` is int8's, quantised.
 
     Raises:
         EngineError: TensorRT cannot build it; says why.
@@ -60,7 +61,7 @@ def build(model: ModelFile, size: tuple[int, int], precision: str, graph: Path |
     names = ('EXPLICIT_BATCH',) if precision == 'int8' else ('EXPLICIT_BATCH', 'STRONGLY_TYPED')
     flags = (1 << int(getattr(creation, name)) for name in names if hasattr(creation, name))
     network = builder.create_network(sum(flags))
-    define_network(network, model, size, precision, graph)
+    define_network(network, model, size, precision, graph, batch)
     config = builder.create_builder_config()
     if not hasattr(creation, 'STRONGLY_TYPED') or not network.get_flag(creation.STRONGLY_TYPED):
         for name in {'fp32': (), 'fp16': ('FP16',), 'int8': ('FP16', 'INT8')}[precision]:

@@ -38,7 +38,7 @@ class TensorRtEngine:
     device = 'cuda'
 
     def __init__(self, model: ModelFile, size: tuple[int, int], precision: str, *,
-                 calibration: Path | None = None, force: bool = False) -> None:
+                 batch: int = 1, calibration: Path | None = None, force: bool = False) -> None:
         """Make `model` ready for images of `size` (width, height); precision auto is fp16.
 
         An engine that is not in the cache is built, which takes up to some minutes, held against PyTorch and then cached.
@@ -53,13 +53,15 @@ class TensorRtEngine:
         """
         check_usable()
         self.precision = choose_precision(precision, torch.cuda.get_device_capability())
-        self.size = size
+        self.size, self.batch = size, batch
         graph = None
         if self.precision == 'int8':
+            if batch > 1:
+                raise EngineError(f'backend tensorrt in int8 takes one image at a time, not {batch}: choose fp16')
             graph = quantized_graph(
                 model, size, self.backend, calibration, lambda: export(*traceable(model, size, 'fp32'))
             )
-        key = engine_key(model, size, self.precision, graph)
+        key = engine_key(model, size, self.precision, graph, batch)
         with gpu_memory(self.backend, size):
             if force or not self._start_cached(key):
                 self._build(model, graph, key)
@@ -77,7 +79,7 @@ class TensorRtEngine:
         return True
 
     def _build(self, model: ModelFile, graph: Path | None, key: EngineKey) -> None:
-        built = build(model, self.size, self.precision, graph)
+        built = build(model, self.size, self.precision, graph, self.batch)
         self._start(built)
         share = verify(self, model)
         log.info('verified: %.2f %% of the pixels of the check images get the label that PyTorch gives', 100 * share)
@@ -90,11 +92,18 @@ class TensorRtEngine:
         def compute(image: Tensor, labels: Tensor) -> None:
             runner.enqueue(image.data_ptr(), labels.data_ptr(), torch.cuda.current_stream().cuda_stream)
 
-        self._frames = CudaFrames(self.size, compute)
+        self._frames = CudaFrames((self.batch, self.size[1], self.size[0], 3), compute)
 
     def infer(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the label ids (H x W, uint8) of `image` (H x W x 3, uint8, RGB); the next call overwrites them."""
+        """Return the label ids (H x W, uint8) of `image` (H x W x 3, uint8, RGB), or of a batch of them.
+
+        The next call overwrites them.
+        """
         return self._frames.run(image)
+
+    def network_times(self, runs: int) -> list[float]:
+        """Return the milliseconds of each of `runs` runs on the last image, without copies to and from the GPU."""
+        return self._frames.network_times(runs)
 
 
 def check_usable() -> None:
@@ -122,11 +131,14 @@ def choose_precision(precision: str, capability: tuple[int, int]) -> str:
     return precision
 
 
-def engine_key(model: ModelFile, size: tuple[int, int], precision: str, graph: Path | None) -> EngineKey:
+def engine_key(model: ModelFile, size: tuple[int, int], precision: str, graph: Path | None,
+               batch: int = 1) -> EngineKey:
     """Return what the engine of `model` is cached under on this machine; `graph` is the quantised one of precision int8."""
     quantized = f'+{hashlib.sha256(graph.read_bytes()).hexdigest()}' if graph else ''
     major, minor = torch.cuda.get_device_capability()
+    images = f'x{batch}' if batch > 1 else ''
     return EngineKey(
-        weights=model.sha256 + quantized, size=f'{size[0]}x{size[1]}', precision=precision, builder=builder_name(precision),
-        tensorrt=trt.__version__, gpu=f'{torch.cuda.get_device_name()} {major}.{minor}', package=__version__,
+        weights=model.sha256 + quantized, size=f'{size[0]}x{size[1]}{images}', precision=precision,
+        builder=builder_name(precision), tensorrt=trt.__version__,
+        gpu=f'{torch.cuda.get_device_name()} {major}.{minor}', package=__version__,
     )

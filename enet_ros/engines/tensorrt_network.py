@@ -36,11 +36,11 @@ def builder_name(precision: str) -> str:
 
 
 def define_network(network: Any, model: ModelFile, size: tuple[int, int], precision: str,  # noqa: ANN401 - TensorRT's
-                   graph: Path | None = None) -> None:
+                   graph: Path | None = None, batch: int = 1) -> None:
     """Put `model` for images of `size` (width, height) into the empty `network`, which TensorRT made.
 
-    `graph` is the quantised ONNX graph of precision int8. The input is `image` (1 x H x W x 3, uint8, RGB), the output
-    `labels` (1 x H x W, uint8).
+    `graph` is the quantised ONNX graph of precision int8. The input is `image` (N x H x W x 3, uint8, RGB), the output
+    `labels` (N x H x W, uint8), with N = `batch`.
 
     Raises:
         EngineError: TensorRT's parser refuses the graph, or onnx is missing.
@@ -49,15 +49,16 @@ def define_network(network: Any, model: ModelFile, size: tuple[int, int], precis
     if graph:
         parse(network, graph.read_bytes())
     elif builder_name(precision) == 'torch2trt':
-        convert(network, *traceable(model, size, precision))
+        convert(network, *traceable(model, size, precision, batch))
     else:
-        parse(network, export(*traceable(model, size, precision)))
+        parse(network, export(*traceable(model, size, precision, batch)))
 
 
-def traceable(model: ModelFile, size: tuple[int, int], precision: str) -> tuple[InferenceNetwork, torch.Tensor]:
-    """Return the network of `model` in the type of `precision`, and an image of `size` (width, height) to run it on."""
+def traceable(model: ModelFile, size: tuple[int, int], precision: str,
+              batch: int = 1) -> tuple[InferenceNetwork, torch.Tensor]:
+    """Return the network of `model` in the type of `precision`, and `batch` images of `size` (width, height) for it."""
     device = 'cuda' if torch.cuda.is_available() else 'cpu'  # older versions of PyTorch lack half on a CPU
-    image = torch.zeros(1, size[1], size[0], 3, dtype=torch.uint8, device=device)
+    image = torch.zeros(batch, size[1], size[0], 3, dtype=torch.uint8, device=device)
     return InferenceNetwork(model, CornerPooling()).to(device, _TYPES[precision]).eval(), image
 
 

@@ -27,7 +27,8 @@ _TYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 class TorchEngine:
     """PyTorch with batch normalisation folded and channels last: operation by operation, or fused by torch.compile."""
 
-    def __init__(self, model: ModelFile, size: tuple[int, int], precision: str, compiled: bool = False, batch: int = 1) -> None:
+    def __init__(self, model: ModelFile, size: tuple[int, int], precision: str, compiled: bool = False,
+                 batch: int = 1) -> None:
         """Load `model` for images of `size` (width, height); precision auto is fp16 on a GPU and fp32 on a CPU.
 
         `compiled` has torch.compile fuse the network's operations, which takes a minute or so.
@@ -100,9 +101,7 @@ def _on_gpu(shape: tuple[int, ...], network: Network) -> CudaFrames:
     def compute(image: Tensor, labels: Tensor) -> None:
         labels.copy_(network(image))
 
-    # the sizes never change: let cuDNN try its algorithms while warming up; the captured graph keeps the fastest
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-        return CudaFrames(shape, compute)
+    return CudaFrames(shape, compute)
 
 
 def _compile(network: Network, device: str, shape: tuple[int, ...]) -> Network:

@@ -41,7 +41,8 @@ def verify(engine: Engine, model: ModelFile) -> float:
     with torch.inference_mode():
         for image in check_images(engine.size):
             expected = network(torch.from_numpy(image)[None])[0].numpy()
-            shares.append(float((engine.infer(image) == expected).mean()))
+            images = image if engine.batch == 1 else np.repeat(image[None], engine.batch, 0)
+            shares.append(float((engine.infer(images) == expected).mean()))
     share = sum(shares) / len(shares)
     if share < (least := MINIMUM[engine.precision]):
         raise EngineError(
