@@ -108,17 +108,16 @@ def convert_unpool(ctx: Context) -> None:
 
 @_converts('torch.Tensor.__getitem__')
 def convert_slices(ctx: Context) -> None:
-    """Take part of each axis; torch2trt's adds layers that compute the sizes, which are fixed."""
+    """Leave out what is behind on the last axes; torch2trt's adds layers that compute the sizes, which are fixed."""
     image, index = ctx.method_args
-    part = ctx.method_return
     if not hasattr(image, '_trt'):
         return
-    behind = index[1:] if isinstance(index, tuple) and index[0] is Ellipsis else None
-    if not behind or not all(isinstance(axis, slice) for axis in behind):
-        raise NotImplementedError(f'index {index}: only slices behind an ellipsis are converted')
-    slices = (*[slice(None)] * (image.ndim - len(behind)), *behind)
-    starts, _, steps = zip(*(axis.indices(side) for axis, side in zip(slices, image.shape)))
-    part._trt = ctx.network.add_slice(image._trt, starts, tuple(part.shape), steps).get_output(0)
+    ellipsis, *ends = index if isinstance(index, tuple) else (index,)
+    if ellipsis is not Ellipsis or not all(isinstance(end, slice) and not end.start and not end.step for end in ends):
+        raise NotImplementedError(f'index {index}: only [..., :end, :end] is converted')
+    part = ctx.method_return
+    origin, stride = (0,) * part.ndim, (1,) * part.ndim
+    part._trt = ctx.network.add_slice(image._trt, origin, tuple(part.shape), stride).get_output(0)
 
 
 @_converts('torch.nn.functional.pad')
