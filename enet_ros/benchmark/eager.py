@@ -52,5 +52,6 @@ class EagerEngine:
 
     @torch.inference_mode()
     def _run(self) -> Tensor:
-        planes = self._image.permute(0, 3, 1, 2).to(self._mean.dtype) / 255
+        # contiguous, PyTorch's default: else the pixels' layout, channels last, would go through the whole network
+        planes = self._image.permute(0, 3, 1, 2).contiguous().to(self._mean.dtype) / 255
         return self._network((planes - self._mean) / self._std).argmax(1).to(torch.uint8)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import signal
 import time
 from collections.abc import Callable
@@ -135,10 +134,7 @@ def _measure(case: Case) -> Row:
         'end to end': lambda runs: _times(engine, image, runs), 'engine': engine.network_times,
     }
     times: dict[str, list[float]] = {name: turn(1)[:0] for name, turn in turns.items()}
-    if engine.device == 'cuda':
-        peak = (free - _free_gpu_memory()) / 2**20
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    peak = free - _free_gpu_memory() if engine.device == 'cuda' else _peak_memory()
     if case.peer:
         from enet_ros.benchmark.eager import EagerEngine
 
@@ -159,7 +155,7 @@ def _measure(case: Case) -> Row:
         height=height, batch=case.batch, engine_ms=float(network),
         engine_p99_ms=float(np.percentile(times['engine'], 99)), end_to_end_ms=float(end_to_end),
         end_to_end_p99_ms=float(np.percentile(times['end to end'], 99)), fps=float(1e3 * case.batch / end_to_end),
-        peak_memory_mb=float(peak), runs=len(times['end to end']),
+        peak_memory_mb=peak / 2**20, runs=len(times['end to end']),
         times_eager=float(np.median(times['peer']) / end_to_end) if case.peer else None,
         power_w=float(np.mean(powers)) if powers else None,
     )
@@ -172,6 +168,12 @@ def _free_gpu_memory() -> int:
     import torch
 
     return torch.cuda.mem_get_info()[0]
+
+
+def _peak_memory() -> int:
+    """Return the most bytes that this process had in memory; getrusage would count those of the one it was started by."""
+    status = Path('/proc/self/status').read_text(encoding='ascii')
+    return int(status.partition('VmHWM:')[2].split()[0]) * 2**10
 
 
 def _make(case: Case, model: ModelFile) -> Engine:

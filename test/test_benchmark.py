@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from enet_ros.benchmark.measure import Case, NotMeasurable, measure
+from enet_ros.cli.main import main
+
+CONTRACT = 'model backend precision device width height batch engine_ms end_to_end_ms fps peak_memory_mb'.split()
+
+
+def test_enet_segnet_and_their_peer_are_measured_and_written(
+    small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, tables = tmp_path / 'b.json', tmp_path / 'b.md'
+    code = main(['benchmark', '--model', str(small_model), '--sizes', '96x64', '--backends', 'openvino', 'torch-eager',
+                 '--precisions', 'fp32', 'fp16', '--batch', '1', '2', '--seconds', '0.05',
+                 '--json', str(out), '--markdown', str(tables)])
+    assert code == 0
+    result = json.loads(out.read_text())
+    rows = {(row['model'], row['backend'], row['batch']): row for row in result['rows']}
+    assert set(rows) == {(model, backend, batch) for model in ('small', 'segnet_untrained')
+                         for backend in ('openvino', 'torch-eager') for batch in (1, 2)}
+    for row in rows.values():
+        assert set(CONTRACT) <= set(row)
+        assert (row['width'], row['height'], row['device']) == (96, 64, 'cpu')
+        assert 0 < row['end_to_end_ms'] <= row['end_to_end_p99_ms'] and 0 < row['engine_ms'] <= row['engine_p99_ms']
+        assert row['fps'] == pytest.approx(1e3 * row['batch'] / row['end_to_end_ms'])
+        assert row['runs'] >= 3
+    # 29 M weights more, in float32
+    assert rows['segnet_untrained', 'torch-eager', 1]['peak_memory_mb'] > rows['small', 'torch-eager', 1]['peak_memory_mb'] + 90
+    assert rows['small', 'openvino', 1]['times_eager'] > 0
+    assert rows['small', 'torch-eager', 1]['times_eager'] is None
+    assert rows['segnet_untrained', 'openvino', 1]['times_eager'] is None
+    (refused,) = result['not_measured']
+    assert refused['precision'] == 'fp16' and 'fp16 is not supported by this CPU' in refused['reason']
+    printed = capsys.readouterr().out
+    assert printed == tables.read_text()
+    assert '| small (ENet) | 11 | 3.49 (3.83) |' in printed and '| SegNet / ENet |' in printed
+
+
+def test_what_the_memory_does_not_suffice_for_is_a_dash(small_model: Path, tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30, resource.RLIM_INFINITY))
+
+    done = subprocess.run(
+        [sys.executable, '-m', 'enet_ros.cli.main', 'benchmark', '--model', str(small_model), '--sizes', '96x64', '1600x1600',
+         '--backends', 'torch-eager', '--seconds', '0.05', '--json', str(tmp_path / 'b.json')],
+        capture_output=True, text=True, preexec_fn=limit, env=os.environ,
+    )
+    assert done.returncode == 0, done.stderr
+    (missing,) = (case for case in json.loads((tmp_path / 'b.json').read_text())['out_of_memory']
+                  if case['model'] == 'segnet_untrained')
+    assert missing['width'] == 1600
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith('| segnet_untrained | torch-eager | auto'))
+    assert line.endswith('| - |')
+
+
+def test_a_process_that_dies_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(NotMeasurable, match='no model file'):
+        measure(Case(tmp_path / 'none.safetensors', 'openvino', 'fp32', (96, 64), 1, 0.1, False))
+
+
+@pytest.mark.skipif(find_spec('tensorrt') is not None, reason='needs a machine without TensorRT')
+def test_a_backend_that_is_not_installed_is_refused_by_the_name_of_its_package(
+    small_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(['benchmark', '--model', str(small_model), '--backends', 'openvino', 'tensorrt']) == 1
+    assert capsys.readouterr().err == 'enet: backend tensorrt is not installed: pip install tensorrt\n'
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['--sizes', '0x360'], '0x360: width and height must be positive multiples of 8'),
+    (['--batch', '0'], '"0" is no whole number from 1 on'),
+    (['--seconds', 'nan'], '"nan" is no number above 0'),
+    (['--backends', 'onnx'], "invalid choice: 'onnx'"),
+], ids=str)
+def test_bad_usage_ends_with_2_and_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(['benchmark', *arguments])
+    assert exit_.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_two_files_of_one_name_are_refused(small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    same = tmp_path / small_model.name
+    same.write_bytes(small_model.read_bytes())
+    assert main(['benchmark', '--model', str(small_model), str(same)]) == 1
+    assert 'two model files have the same name' in capsys.readouterr().err
