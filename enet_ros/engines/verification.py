@@ -15,8 +15,8 @@ from enet_ros.scene import draw_scene
 
 MINIMUM = {'fp32': 0.995, 'fp16': 0.995, 'int8': 0.75}
 """Share of pixels whose labels must be PyTorch's. Rounding turns pixels where two classes score alike: with the CamVid model
-half turns up to 0.3 % of them. What is built wrong turns far more. Int8 is calibrated with photographs and errs on drawings: of
-that model it leaves 97 % of the pixels of CamVid's images as they were and 89 % of these. So its bound only finds what is
+half turns up to 0.3 % of them. What is built wrong turns far more. Int8 is calibrated with photographs and errs on drawings:
+of that model it leaves 97 % of the labels of CamVid's images as they were and 88 % of these. So its bound only finds what is
 broken, and `enet evaluate` tells what quantisation costs."""
 
 
