@@ -104,23 +104,40 @@ def _pooling(layer: Object, value: Tensor) -> Tensor:
     return functional.max_pool2d(value.float(), tuple(layer.window_size_nd), tuple(layer.stride_nd))
 
 
-def _convolution(layer: Object, value: Tensor) -> Tensor:
+def _convolution(layer: Object, value: Tensor, quantized: Tensor | None = None) -> Tensor:
     groups, height, width = layer.num_groups, *layer.kernel_size_nd
-    kernel = _weights(layer.kernel).reshape(layer.num_output_maps, value.shape[1] // groups, height, width)
+    kernel = _weights(layer.kernel) if quantized is None else quantized
+    kernel = kernel.reshape(layer.num_output_maps, value.shape[1] // groups, height, width)
     assert tuple(layer.pre_padding) == tuple(layer.post_padding)
     # in float32, rounded once: what is tested is the network, not the arithmetic of PyTorch's half
     return functional.conv2d(value.float(), kernel.float(), _bias(layer), tuple(layer.stride_nd), tuple(layer.pre_padding),
                              tuple(layer.dilation_nd), groups)
 
 
-def _deconvolution(layer: Object, value: Tensor) -> Tensor:
+def _deconvolution(layer: Object, value: Tensor, quantized: Tensor | None = None) -> Tensor:
     groups, height, width = layer.num_groups, *layer.kernel_size_nd
-    kernel = _weights(layer.kernel).reshape(value.shape[1], layer.num_output_maps // groups, height, width)
+    kernel = _weights(layer.kernel) if quantized is None else quantized
+    kernel = kernel.reshape(value.shape[1], layer.num_output_maps // groups, height, width)
     whole = functional.conv_transpose2d(value.float(), kernel.float(), _bias(layer), tuple(layer.stride_nd), 0, 0, groups,
                                         tuple(layer.dilation_nd))
     # by definition: padding is what is cut off the whole result
     (top, left), (bottom, right) = layer.pre_padding, layer.post_padding
     return whole[:, :, top:whole.shape[2] - bottom, left:whole.shape[3] - right]
+
+
+def _quantize(layer: Object, value: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
+    assert zero is None or not zero.any(), f'{layer.name} has a zero point, which TensorRT does not take'
+    return (value / _along(layer, value, scale)).round().clamp(-128, 127)
+
+
+def _dequantize(layer: Object, value: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
+    assert zero is None or not zero.any(), f'{layer.name} has a zero point, which TensorRT does not take'
+    return value.float() * _along(layer, value, scale)
+
+
+def _along(layer: Object, value: Tensor, scale: Tensor) -> Tensor:
+    """Return a scale, of which there is one or one for each place on the layer's axis, so that it fits `value`."""
+    return scale if scale.numel() == 1 else scale.view(-1, *[1] * (value.ndim - layer.axis - 1))
 
 
 def _bias(layer: Object) -> Tensor | None:
@@ -215,7 +232,7 @@ _LAYERS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     'CONVOLUTION': _convolution, 'DECONVOLUTION': _deconvolution, 'CONCATENATION': _concatenation,
     'PARAMETRIC_RELU': _parametric_relu, 'ACTIVATION': _activation, 'ELEMENTWISE': _elementwise, 'SELECT': _select,
     'SLICE': _slice, 'TOPK': _topk, 'GATHER': _gather, 'SHAPE': _shape, 'UNSQUEEZE': _unsqueeze, 'SQUEEZE': _squeeze,
-    'RESIZE': _resize, 'FILL': _fill,
+    'RESIZE': _resize, 'FILL': _fill, 'QUANTIZE': _quantize, 'DEQUANTIZE': _dequantize,
 }
 _CLASSES = {
     'CONSTANT': trt.IConstantLayer, 'CAST': trt.ICastLayer, 'SHUFFLE': trt.IShuffleLayer, 'SCALE': trt.IScaleLayer,
@@ -224,5 +241,5 @@ _CLASSES = {
     'ACTIVATION': trt.IActivationLayer, 'ELEMENTWISE': trt.IElementWiseLayer, 'SELECT': trt.ISelectLayer,
     'SLICE': trt.ISliceLayer, 'TOPK': trt.ITopKLayer, 'GATHER': trt.IGatherLayer, 'SHAPE': trt.IShapeLayer,
     'UNSQUEEZE': trt.IUnsqueezeLayer, 'SQUEEZE': trt.ISqueezeLayer, 'RESIZE': trt.IResizeLayer,
-    'FILL': trt.IFillLayer,
+    'FILL': trt.IFillLayer, 'QUANTIZE': trt.IQuantizeLayer, 'DEQUANTIZE': trt.IDequantizeLayer,
 }

@@ -13,10 +13,11 @@ from enet_ros.network.inference import InferenceNetwork
 from enet_ros.network.model_file import ModelFile
 from enet_ros.scene import draw_scene
 
-MINIMUM = {'fp32': 0.995, 'fp16': 0.995, 'int8': 0.9}
+MINIMUM = {'fp32': 0.995, 'fp16': 0.995, 'int8': 0.75}
 """Share of pixels whose labels must be PyTorch's. Rounding turns pixels where two classes score alike: with the CamVid model
-half turns up to 0.3 % of them. What is built wrong turns far more. For int8 the bound only finds what is broken: `enet
-evaluate` tells what quantisation costs on real images."""
+half turns up to 0.3 % of them. What is built wrong turns far more. Int8 is calibrated with photographs and errs on drawings:
+of that model it leaves 97 % of the labels of CamVid's images as they were and 88 % of these. So its bound only finds what is
+broken, and `enet evaluate` tells what quantisation costs."""
 
 
 def check_images(size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
