@@ -31,6 +31,7 @@ setup(
             'matplotlib>=3.6',
         ],
         'report': ['matplotlib>=3.6'],
+        'int8': ['nncf>=3.0', 'onnx>=1.16', 'onnxruntime>=1.18'],
         'datasets': ['h5py>=3.7', 'scipy>=1.8', 'pycocotools>=2.0.6'],  # only for some forms: docs/datasets.md
         'test': ['pytest<9'],  # colcon test looks for it here
     },

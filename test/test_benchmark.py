@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -10,10 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from enet_ros.benchmark.baseline import write_segnet
 from enet_ros.benchmark.measure import Case, NotMeasurable, measure
 from enet_ros.cli.main import main
+from enet_ros.network.model_file import read_model
 
-CONTRACT = 'model backend precision device width height batch engine_ms end_to_end_ms fps peak_memory_mb'.split()
+CONTRACT = {
+    'model', 'backend', 'precision', 'device', 'width', 'height', 'batch', 'engine_ms', 'end_to_end_ms', 'fps',
+    'peak_memory_mb',
+}
 
 
 def test_enet_segnet_and_their_peer_are_measured_and_written(
@@ -29,13 +33,14 @@ def test_enet_segnet_and_their_peer_are_measured_and_written(
     assert set(rows) == {(model, backend, batch) for model in ('small', 'segnet_untrained')
                          for backend in ('openvino', 'torch-eager') for batch in (1, 2)}
     for row in rows.values():
-        assert set(CONTRACT) <= set(row)
+        assert set(row) >= CONTRACT
         assert (row['width'], row['height'], row['device']) == (96, 64, 'cpu')
         assert 0 < row['end_to_end_ms'] <= row['end_to_end_p99_ms'] and 0 < row['engine_ms'] <= row['engine_p99_ms']
         assert row['fps'] == pytest.approx(1e3 * row['batch'] / row['end_to_end_ms'])
         assert row['runs'] >= 3
     # 29 M weights more, in float32
-    assert rows['segnet_untrained', 'torch-eager', 1]['peak_memory_mb'] > rows['small', 'torch-eager', 1]['peak_memory_mb'] + 90
+    large, small = (rows[model, 'torch-eager', 1]['peak_memory_mb'] for model in ('segnet_untrained', 'small'))
+    assert large > small + 90
     assert rows['small', 'openvino', 1]['times_eager'] > 0
     assert rows['small', 'torch-eager', 1]['times_eager'] is None
     assert rows['segnet_untrained', 'openvino', 1]['times_eager'] is None
@@ -50,16 +55,17 @@ def test_what_the_memory_does_not_suffice_for_is_a_dash(small_model: Path, tmp_p
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30, resource.RLIM_INFINITY))
 
+    segnet = tmp_path / 'segnet.safetensors'
+    write_segnet(segnet, read_model(small_model))
     done = subprocess.run(
-        [sys.executable, '-m', 'enet_ros.cli.main', 'benchmark', '--model', str(small_model), '--sizes', '96x64', '1600x1600',
-         '--backends', 'torch-eager', '--seconds', '0.05', '--json', str(tmp_path / 'b.json')],
-        capture_output=True, text=True, preexec_fn=limit, env=os.environ,
+        [sys.executable, '-m', 'enet_ros.cli.main', 'benchmark', '--model', str(segnet), '--no-segnet', '--seconds', '0.05',
+         '--sizes', '96x64', '2400x2400', '--backends', 'torch-eager', '--json', str(tmp_path / 'b.json')],
+        capture_output=True, text=True, preexec_fn=limit,
     )
     assert done.returncode == 0, done.stderr
-    (missing,) = (case for case in json.loads((tmp_path / 'b.json').read_text())['out_of_memory']
-                  if case['model'] == 'segnet_untrained')
-    assert missing['width'] == 1600
-    (line,) = (line for line in done.stdout.splitlines() if line.startswith('| segnet_untrained | torch-eager | auto'))
+    (missing,) = json.loads((tmp_path / 'b.json').read_text())['out_of_memory']
+    assert missing['width'] == 2400
+    line = next(line for line in done.stdout.splitlines() if line.startswith('| segnet | torch-eager | fp32'))
     assert line.endswith('| - |')
 
 

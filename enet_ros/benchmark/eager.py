@@ -14,17 +14,14 @@ from enet_ros.network.model_file import ModelFile
 
 
 class EagerEngine:
-    """Nothing folded, fused, captured or laid out: what a reader of the paper would write first.
-
-    In float32 on a CPU and in half on an NVIDIA GPU, where nobody would run it in float32.
-    """
+    """Nothing folded, fused, captured or laid out: what a reader of the paper would write first."""
 
     backend = 'torch-eager'
 
-    def __init__(self, model: ModelFile, size: tuple[int, int], batch: int = 1) -> None:
-        """Load `model` for images of `size` (width, height)."""
-        self.size, self.batch = size, batch
-        self.device, self.precision = ('cuda', 'fp16') if torch.cuda.is_available() else ('cpu', 'fp32')
+    def __init__(self, model: ModelFile, size: tuple[int, int], precision: str, batch: int) -> None:
+        """Load `model` for `batch` images of `size` (width, height) in `precision`, fp32 or fp16."""
+        self.size, self.precision, self.batch = size, precision, batch
+        self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
         dtype = torch.float16 if self.precision == 'fp16' else torch.float32
         self._network = load_network(model).to(self.device, dtype)
         self._mean, self._std = (

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
-from enet_ros.benchmark.measure import EAGER, Case, NotMeasurable, OutOfMemory, Row, measure
+from enet_ros.benchmark.measure import EAGER, Case, NotMeasurable, OutOfMemory, Row, eager_precision, measure
 from enet_ros.benchmark.tables import CostRow
 from enet_ros.engines.engine import BACKENDS, PRECISIONS, EngineError, has_nvidia_gpu, missing_packages
 from enet_ros.errors import EnetError
@@ -77,7 +77,7 @@ def make_cases(models: dict[Path, ModelFile], backends: Sequence[str], precision
         Case(path, backend, precision, size, batch, seconds,
              peer=backend != EAGER and models[path].info.architecture.network == 'enet' and not _missing(EAGER))
         for path, backend, batch in product(models, backends, batches)
-        for precision in (('auto',) if backend == EAGER else precisions)
+        for precision in ((eager_precision(),) if backend == EAGER else precisions)
         for size in sizes
     ]
 

@@ -7,7 +7,9 @@ every version of TensorRT read.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -44,10 +46,11 @@ def quantize_graph(graph: bytes, images: Sequence[NDArray[np.uint8]], *, zero_po
     model = onnx.load_from_string(graph)
     name = model.graph.input[0].name
     presets = nncf.QuantizationPreset
-    quantized = nncf.quantize(
-        model, nncf.Dataset([{name: image[None]} for image in images]), subset_size=len(images),
-        preset=presets.MIXED if zero_points else presets.PERFORMANCE,
-    )
+    with redirect_stdout(sys.stderr):  # its progress bars
+        quantized = nncf.quantize(
+            model, nncf.Dataset([{name: image[None]} for image in images]), subset_size=len(images),
+            preset=presets.MIXED if zero_points else presets.PERFORMANCE,
+        )
     if not zero_points:
         _make_signed(quantized)
     del quantized.metadata_props[:]
