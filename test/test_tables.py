@@ -32,6 +32,7 @@ def test_the_ratio_is_of_the_same_backend_and_size() -> None:
     assert _cells(table, 'openvino') == ['openvino', 'fp32', '1', '-', '20.0']
     assert _cells(table, 'torch') == ['torch', 'fp32', '1', '-', '2.0']
     assert _cells(table, 'paper, TX1') == ['paper, TX1', '', '1', '16.1', '18.1']
+    assert ratios_table(rows[:1], {'e': 'ENet'}) == ''
 
 
 def test_table_3_sets_the_paper_beside() -> None:

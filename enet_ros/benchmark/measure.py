@@ -23,6 +23,8 @@ EAGER = 'torch-eager'
 _BLOCK_SECONDS = 0.2
 """Engine and peer take turns of this length, so that both see the machine's good and bad moments alike."""
 _FEWEST_RUNS = 3
+_PATIENCE = 10
+"""How many times as long as asked for those may take; a run that takes longer still is measured once."""
 
 
 def eager_precision() -> str:
@@ -133,24 +135,28 @@ def _measure(case: Case) -> Row:
     start = time.perf_counter()
     engine.infer(image)
     once = time.perf_counter() - start
-    for _ in range(3 if once < 1 else 0):  # what takes long is warm after once
-        engine.infer(image)
     turns: dict[str, Callable[[int], list[float]]] = {
         'end to end': lambda runs: _times(engine, image, runs), 'engine': engine.network_times,
     }
-    times: dict[str, list[float]] = {name: turn(1)[:0] for name, turn in turns.items()}
+    if once < 1:  # what takes longer is warm after once
+        for turn in turns.values():
+            turn(3)
+    times: dict[str, list[float]] = {name: [] for name in turns}
     peak = free - _free_gpu_memory() if engine.device == 'cuda' else _peak_memory()
     if case.peer:
         from enet_ros.benchmark.eager import EagerEngine
 
         peer = EagerEngine(model, case.size, eager_precision(), case.batch)
         turns['peer'] = lambda runs: _times(peer, image, runs)
-        times['peer'] = turns['peer'](2)[:0]
+        times['peer'] = []
+        turns['peer'](1)
     powers: list[float] = []
     start = time.perf_counter()
-    while time.perf_counter() - start < case.seconds or len(times['end to end']) < _FEWEST_RUNS:
+    while (spent := time.perf_counter() - start) < case.seconds or (
+        len(times['end to end']) < _FEWEST_RUNS and spent < _PATIENCE * case.seconds
+    ):
         for name, turn in turns.items():
-            last = times[name][-1] / 1e3 if times[name] else _BLOCK_SECONDS
+            last = times[name][-1] / 1e3 if times[name] else once
             times[name] += turn(max(1, round(_BLOCK_SECONDS / last)))
             if name == 'end to end' and (power := board_power()) is not None:
                 powers.append(power)

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from tqdm import tqdm
 
 from enet_ros.benchmark.measure import EAGER, Case, NotMeasurable, OutOfMemory, Row, eager_precision, measure
+from enet_ros.benchmark.profile import profile
 from enet_ros.benchmark.tables import CostRow
 from enet_ros.engines.engine import BACKENDS, PRECISIONS, EngineError, has_nvidia_gpu, missing_packages
 from enet_ros.errors import EnetError
@@ -104,6 +105,18 @@ def measure_all(cases: Sequence[Case]) -> Results:
     if not results.rows:
         raise EnetError('nothing could be measured: ' + '; '.join(dict.fromkeys(results.left_out.values())))
     return results
+
+
+def profile_all(rows: Sequence[Row], models: dict[Path, ModelFile],
+                size: tuple[int, int]) -> dict[str, list[tuple[str, int, float]]]:
+    """Return the operations, as `profile` tells of them, of all engines of the first of `models` that `rows` measured."""
+    path, model = next(iter(models.items()))
+    return {
+        f'{path.stem}, {row.backend} {row.precision} at {row.width}x{row.height}':
+            profile(model, row.backend, row.precision, size)
+        for row in rows
+        if (row.model, row.width, row.height, row.batch) == (path.stem, *size, 1) and row.backend != EAGER
+    }
 
 
 def costs(models: dict[Path, ModelFile]) -> list[CostRow]:

@@ -72,7 +72,7 @@ def details_table(rows: Iterable[Row]) -> str:
 
 
 def ratios_table(rows: Sequence[Row], network_names: Mapping[str, str]) -> str:
-    """Return how many times as long SegNet takes as ENet, by backend and size, beside the paper's ratios.
+    """Return how many times as long SegNet takes as ENet, by backend and size, beside the paper's; empty without both.
 
     `network_names` gives each model's network, ENet or SegNet; of several ENets the first counts.
     """
@@ -88,12 +88,13 @@ def ratios_table(rows: Sequence[Row], network_names: Mapping[str, str]) -> str:
         }
         for device, networks in _PAPER_TIMES.items()
     }
-    for (backend, precision, batch), by_network in (times | paper).items():
-        enet, segnet = by_network.get('ENet', {}), by_network.get('SegNet', {})
-        if enet and segnet:
+    both = {key: by_network for key, by_network in times.items() if len(by_network) == 2}
+    for (backend, precision, batch), by_network in (both | paper if both else {}).items():
+        enet, segnet = by_network['ENet'], by_network['SegNet']
+        if enet.keys() & segnet.keys() & set(sizes):
             figures = [f'{segnet[size] / enet[size]:.1f}' if size in enet and size in segnet else '-' for size in sizes]
             lines.append(_line([backend, precision, str(batch), *figures]))
-    return '\n'.join(lines)
+    return '\n'.join(lines) if both else ''
 
 
 def costs_table(costs: Sequence[CostRow]) -> str:
@@ -111,6 +112,16 @@ def costs_table(costs: Sequence[CostRow]) -> str:
         ours = (segnet.gflops / enet.gflops, segnet.parameters / enet.parameters, segnet.fp16_mb / enet.fp16_mb)
         papers = (large / small for large, small in zip(_PAPER_COSTS['SegNet'], _PAPER_COSTS['ENet']))
         lines.append(_line(['SegNet / ENet', '', *(f'{our:.0f} ({paper:.0f})' for our, paper in zip(ours, papers))]))
+    return '\n'.join(lines)
+
+
+def profile_table(operations: Sequence[tuple[str, int, float]]) -> str:
+    """Return the kinds of operations (name, number, milliseconds), the longest first, without those below 1 %."""
+    whole = sum(milliseconds for *_, milliseconds in operations)
+    lines = _header(['operation', 'number', 'ms', 'share'], [])
+    for kind, count, milliseconds in operations:
+        if milliseconds >= whole / 100:
+            lines.append(_line([kind, str(count), f'{milliseconds:.2f}', f'{100 * milliseconds / whole:.0f} %']))
     return '\n'.join(lines)
 
 

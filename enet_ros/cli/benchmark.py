@@ -17,8 +17,9 @@ from enet_ros.benchmark.suite import (
     costs,
     make_cases,
     measure_all,
+    profile_all,
 )
-from enet_ros.benchmark.tables import PAPER_SIZES, costs_table, details_table, ratios_table, times_table
+from enet_ros.benchmark.tables import PAPER_SIZES, costs_table, details_table, profile_table, ratios_table, times_table
 from enet_ros.cli.arguments import add_json_argument, positive_integer, positive_number, size
 from enet_ros.files import check_writable, replacing, write_json
 from enet_ros.share import default_model
@@ -51,6 +52,8 @@ def add_command(commands: Commands) -> None:
                         help='time to measure each case, without warm-up (default: 3)')
     parser.add_argument('--segnet', action=argparse.BooleanOptionalAction, default=True,
                         help="also measure SegNet, the paper's baseline, with random weights (default: yes)")
+    parser.add_argument('--profile', action='store_true',
+                        help='also tell where the time goes: the operations of the first model at the first size')
     parser.add_argument('--markdown', type=Path, metavar='FILE', help='write the tables into this file, too')
     add_json_argument(parser)
     parser.set_defaults(run=run)
@@ -66,11 +69,13 @@ def run(arguments: argparse.Namespace) -> int:
         cases = make_cases(models, backends, arguments.precisions, arguments.sizes, arguments.batch, arguments.seconds)
         results = measure_all(cases)
         counted = costs(models)
+        profiles = profile_all(results.rows, models, arguments.sizes[0]) if arguments.profile else {}
         networks = {path.stem: NETWORK_NAMES[model.info.architecture.network] for path, model in models.items()}
     machine = describe_machine()
     parts = [
         '\n'.join(f'* {name}: {value}' for name, value in machine.items()), times_table(results.rows, results.out_of_memory),
         ratios_table(results.rows, networks), details_table(results.rows), costs_table(counted) if counted else '',
+        *(f'{name}\n\n{profile_table(operations)}' for name, operations in profiles.items()),
         '\n'.join(f'* not measured: {" ".join(key)}: {why}' for key, why in results.left_out.items()),
     ]
     text = '\n\n'.join(filter(None, parts))
@@ -87,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
                               for case in results.out_of_memory],
             'not_measured': [{'backend': backend, 'precision': precision, 'reason': why}
                              for (backend, precision), why in results.left_out.items()],
+            'profiles': profiles,
             'costs': [asdict(cost) for cost in counted],
         })
     return 0
