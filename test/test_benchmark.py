@@ -26,7 +26,7 @@ def test_enet_segnet_and_their_peer_are_measured_and_written(
     out, tables = tmp_path / 'b.json', tmp_path / 'b.md'
     code = main(['benchmark', '--model', str(small_model), '--sizes', '96x64', '--backends', 'openvino', 'torch-eager',
                  '--precisions', 'fp32', 'fp16', '--batch', '1', '2', '--seconds', '0.05',
-                 '--json', str(out), '--markdown', str(tables)])
+                 '--profile', '--json', str(out), '--markdown', str(tables)])
     assert code == 0
     result = json.loads(out.read_text())
     rows = {(row['model'], row['backend'], row['batch']): row for row in result['rows']}
@@ -44,6 +44,10 @@ def test_enet_segnet_and_their_peer_are_measured_and_written(
     assert rows['small', 'openvino', 1]['times_eager'] > 0
     assert rows['small', 'torch-eager', 1]['times_eager'] is None
     assert rows['segnet_untrained', 'openvino', 1]['times_eager'] is None
+    assert {floor['row']['model'] for floor in result['floors']} == {'small', 'segnet_untrained'}
+    assert all(floor['arithmetic_ms'] > 0 and floor['traffic_ms'] > 0 for floor in result['floors'])
+    (operations,) = result['profiles'].values()
+    assert 'Convolution' in operations[0][0] and operations[0][2] > 0
     (refused,) = result['not_measured']
     assert refused['precision'] == 'fp16' and 'fp16 is not supported by this CPU' in refused['reason']
     printed = capsys.readouterr().out

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from enet_ros.benchmark.measure import Case, Row
-from enet_ros.benchmark.tables import CostRow, costs_table, details_table, ratios_table, times_table
+from enet_ros.benchmark.tables import CostRow, Floor, costs_table, details_table, floors_table, ratios_table, times_table
 
 
 def _row(model: str, size: tuple[int, int], milliseconds: float, backend: str = 'openvino') -> Row:
@@ -43,3 +43,9 @@ def test_table_3_sets_the_paper_beside() -> None:
 
 def test_the_ratio_to_eager_and_power_are_blank_where_they_were_not_measured() -> None:
     assert _cells(details_table([_row('enet', (640, 360), 20)]), 'enet')[-2:] == ['3.25', '']
+
+
+def test_the_distance_is_to_the_larger_floor() -> None:
+    table = floors_table([Floor(_row('a', (640, 360), 30), 10, 2), Floor(_row('b', (640, 360), 30), 1, 5)])
+    assert _cells(table, 'a')[-3:] == ['10.00', '2.00', '3.0 times']
+    assert _cells(table, 'b')[-3:] == ['1.00', '5.00', '6.0 times']

@@ -13,13 +13,14 @@ from tqdm import tqdm
 
 from enet_ros.benchmark.measure import EAGER, Case, NotMeasurable, OutOfMemory, Row, eager_precision, measure
 from enet_ros.benchmark.profile import profile
-from enet_ros.benchmark.tables import CostRow
+from enet_ros.benchmark.tables import CostRow, Floor
 from enet_ros.engines.engine import BACKENDS, PRECISIONS, EngineError, has_nvidia_gpu, missing_packages
 from enet_ros.errors import EnetError
 from enet_ros.network.model_file import ModelFile, read_model
 
 BENCHMARK_BACKENDS = (*(backend for backend in BACKENDS if backend != 'auto'), EAGER)
 BENCHMARK_PRECISIONS = tuple(precision for precision in PRECISIONS if precision != 'auto')
+_BYTES = {'fp32': 4, 'fp16': 2, 'bf16': 2}
 NETWORK_NAMES = {'enet': 'ENet', 'segnet': 'SegNet'}
 """Of the networks in model files, as the paper writes them."""
 
@@ -117,6 +118,27 @@ def profile_all(rows: Sequence[Row], models: dict[Path, ModelFile],
         for row in rows
         if (row.model, row.width, row.height, row.batch) == (path.stem, *size, 1) and row.backend != EAGER
     }
+
+
+def floors(rows: Sequence[Row], models: dict[Path, ModelFile]) -> list[Floor]:
+    """Return the least time that each of `rows` could have taken on this machine; empty without torch, which measures it."""
+    if _missing(EAGER):
+        return []
+    from enet_ros.benchmark.ceilings import measure_ceilings
+    from enet_ros.network.cost import cost
+    from enet_ros.network.load import make_network
+
+    ceilings = {device: measure_ceilings(device) for device in sorted({row.device for row in rows})}
+    networks = {path.stem: make_network(model.info.architecture) for path, model in models.items()}
+    found = []
+    for row in rows:
+        ceiling, counted = ceilings[row.device], cost(networks[row.model], row.width, row.height)
+        if row.precision in ceiling.flops:  # no library that is at hand multiplies in int8
+            found.append(Floor(
+                row, 1e3 * row.batch * counted.flops / ceiling.flops[row.precision],
+                1e3 * row.batch * counted.traffic * _BYTES[row.precision] / ceiling.bytes,
+            ))
+    return found
 
 
 def costs(models: dict[Path, ModelFile]) -> list[CostRow]:

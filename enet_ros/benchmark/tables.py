@@ -39,6 +39,17 @@ class CostRow:
     """Megabytes (2^20 bytes) that the parameters take in half precision."""
 
 
+@dataclass(frozen=True)
+class Floor:
+    """The least time that a measured case could take on its machine."""
+
+    row: Row
+    arithmetic_ms: float
+    """What the convolutions' operations take at the rate of a large matrix product."""
+    traffic_ms: float
+    """What the convolutions' inputs and outputs take at the rate of a large copy; caches may be faster."""
+
+
 def times_table(rows: Sequence[Row], out_of_memory: Sequence[Case] = ()) -> str:
     """Return Table 2: milliseconds and images a second end to end, by size; a dash where the memory did not suffice."""
     cells = {(row.model, row.backend, row.precision, row.batch, (row.width, row.height)): row for row in rows}
@@ -112,6 +123,20 @@ def costs_table(costs: Sequence[CostRow]) -> str:
         ours = (segnet.gflops / enet.gflops, segnet.parameters / enet.parameters, segnet.fp16_mb / enet.fp16_mb)
         papers = (large / small for large, small in zip(_PAPER_COSTS['SegNet'], _PAPER_COSTS['ENet']))
         lines.append(_line(['SegNet / ENet', '', *(f'{our:.0f} ({paper:.0f})' for our, paper in zip(ours, papers))]))
+    return '\n'.join(lines)
+
+
+def floors_table(floors: Iterable[Floor]) -> str:
+    """Return how far the networks alone are from the least time that arithmetic and memory allow."""
+    lines = _header(['network alone', 'backend', 'precision', 'batch', 'size', 'ms', 'arithmetic ms', 'traffic ms',
+                     'of the larger'], [])
+    for floor in floors:
+        row = floor.row
+        lines.append(_line([
+            row.model, row.backend, row.precision, str(row.batch), f'{row.width}x{row.height}', f'{row.engine_ms:.2f}',
+            f'{floor.arithmetic_ms:.2f}', f'{floor.traffic_ms:.2f}',
+            f'{row.engine_ms / max(floor.arithmetic_ms, floor.traffic_ms):.1f} times',
+        ]))
     return '\n'.join(lines)
 
 

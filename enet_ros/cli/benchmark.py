@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enet_ros.benchmark.machine import describe_machine
+from enet_ros.benchmark.report import report
 from enet_ros.benchmark.suite import (
     BENCHMARK_BACKENDS,
     BENCHMARK_PRECISIONS,
@@ -15,11 +15,12 @@ from enet_ros.benchmark.suite import (
     benchmark_models,
     choose_backends,
     costs,
+    floors,
     make_cases,
     measure_all,
     profile_all,
 )
-from enet_ros.benchmark.tables import PAPER_SIZES, costs_table, details_table, profile_table, ratios_table, times_table
+from enet_ros.benchmark.tables import PAPER_SIZES
 from enet_ros.cli.arguments import add_json_argument, positive_integer, positive_number, size
 from enet_ros.files import check_writable, replacing, write_json
 from enet_ros.share import default_model
@@ -69,30 +70,14 @@ def run(arguments: argparse.Namespace) -> int:
         cases = make_cases(models, backends, arguments.precisions, arguments.sizes, arguments.batch, arguments.seconds)
         results = measure_all(cases)
         counted = costs(models)
+        least = floors(results.rows, models)
         profiles = profile_all(results.rows, models, arguments.sizes[0]) if arguments.profile else {}
         networks = {path.stem: NETWORK_NAMES[model.info.architecture.network] for path, model in models.items()}
-    machine = describe_machine()
-    parts = [
-        '\n'.join(f'* {name}: {value}' for name, value in machine.items()), times_table(results.rows, results.out_of_memory),
-        ratios_table(results.rows, networks), details_table(results.rows), costs_table(counted) if counted else '',
-        *(f'{name}\n\n{profile_table(operations)}' for name, operations in profiles.items()),
-        '\n'.join(f'* not measured: {" ".join(key)}: {why}' for key, why in results.left_out.items()),
-    ]
-    text = '\n\n'.join(filter(None, parts))
+    text, data = report(describe_machine(), results, networks, counted, least, profiles)
     print(text)
     if arguments.markdown:
         with replacing(arguments.markdown) as temporary:
             temporary.write_text(text + '\n', encoding='utf-8')
     if arguments.json:
-        write_json(arguments.json, {
-            'machine': machine,
-            'rows': [asdict(row) for row in results.rows],
-            'out_of_memory': [{'model': case.model.stem, 'backend': case.backend, 'precision': case.precision,
-                               'width': case.size[0], 'height': case.size[1], 'batch': case.batch}
-                              for case in results.out_of_memory],
-            'not_measured': [{'backend': backend, 'precision': precision, 'reason': why}
-                             for (backend, precision), why in results.left_out.items()],
-            'profiles': profiles,
-            'costs': [asdict(cost) for cost in counted],
-        })
+        write_json(arguments.json, data)
     return 0

@@ -1,0 +1,55 @@
+"""What this machine can do at best: arithmetic and memory traffic, and so the least time that a network could take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+_SECONDS = 1.0
+_COPY_BYTES = 2**28
+"""Far more than fits in any cache."""
+_TYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """The highest rates seen on a device."""
+
+    device: str
+    """cpu or cuda."""
+    flops: dict[str, float]
+    """Floating-point operations a second of a large matrix product, by precision; a multiply-add counts as two."""
+    bytes: float
+    """Bytes a second, read and written, of a large copy in the device's memory."""
+
+
+def measure_ceilings(device: str) -> Ceilings:
+    """Measure on `device`, cpu or cuda, with PyTorch's matrix product and copy; takes some seconds."""
+    side = 8192 if device == 'cuda' else 2048
+    flops = {}
+    for precision, dtype in _TYPES.items():
+        if precision == 'fp16' and device == 'cpu':  # no CPU engine computes in it
+            continue
+        left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+        flops[precision] = 2 * side**3 / _shortest(partial(torch.mm, left, right), device)
+    source = torch.ones(_COPY_BYTES, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return Ceilings(device, flops, 2 * _COPY_BYTES / _shortest(partial(target.copy_, source), device))
+
+
+def _shortest(work: Callable[[], object], device: str) -> float:
+    """Return the seconds that `work` takes at the least."""
+    shortest, end = float('inf'), time.perf_counter() + _SECONDS
+    while time.perf_counter() < end:
+        if device == 'cuda':
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        work()
+        if device == 'cuda':
+            torch.cuda.synchronize()
+        shortest = min(shortest, time.perf_counter() - start)
+    return shortest

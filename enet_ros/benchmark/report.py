@@ -1,0 +1,56 @@
+"""Everything that a benchmark found, for readers and for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from enet_ros.benchmark.suite import Results
+from enet_ros.benchmark.tables import (
+    CostRow,
+    Floor,
+    costs_table,
+    details_table,
+    floors_table,
+    profile_table,
+    ratios_table,
+    times_table,
+)
+
+Operations = Sequence[tuple[str, int, float]]
+
+
+def report(machine: Mapping[str, str], results: Results, network_names: Mapping[str, str], costs: Sequence[CostRow],
+           floors: Sequence[Floor], profiles: Mapping[str, Operations]) -> tuple[str, dict[str, Any]]:
+    """Return the tables as Markdown, and the same figures for JSON.
+
+    `network_names` gives each model's network, ENet or SegNet; `profiles` the operations of some engines.
+    """
+    parts = [
+        '\n'.join(f'* {name}: {value}' for name, value in machine.items()),
+        times_table(results.rows, results.out_of_memory),
+        ratios_table(results.rows, network_names),
+        details_table(results.rows),
+        costs_table(costs) if costs else '',
+        floors_table(floors) if floors else '',
+        *(f'{name}\n\n{profile_table(operations)}' for name, operations in profiles.items()),
+        '\n'.join(f'* not measured: {" ".join(key)}: {why}' for key, why in results.left_out.items()),
+    ]
+    data = {
+        'machine': dict(machine),
+        'rows': [asdict(row) for row in results.rows],
+        'out_of_memory': [
+            {'model': case.model.stem, 'backend': case.backend, 'precision': case.precision, 'width': case.size[0],
+             'height': case.size[1], 'batch': case.batch}
+            for case in results.out_of_memory
+        ],
+        'not_measured': [
+            {'backend': backend, 'precision': precision, 'reason': why}
+            for (backend, precision), why in results.left_out.items()
+        ],
+        'costs': [asdict(cost) for cost in costs],
+        'floors': [asdict(floor) for floor in floors],
+        'profiles': {name: list(operations) for name, operations in profiles.items()},
+    }
+    return '\n\n'.join(filter(None, parts)), data
