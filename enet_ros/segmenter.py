@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from enet_ros.engines.engine import create_engine
 from enet_ros.errors import EnetError
 from enet_ros.network.model_file import read_model
+from enet_ros.resize import fit
 
 OUTPUT_SIZES = ('input', 'network')
 ChannelOrder = Literal['rgb', 'bgr']
@@ -86,10 +87,7 @@ class Segmenter:
             raise ValueError(f'image of shape {image.shape} and type {image.dtype}: H x W x 3, uint8, is needed')
         height, width = image.shape[:2]
         size = self.engine.size
-        if (width, height) != size:
-            shrinks = width > size[0] and height > size[1]
-            # averaging over the pixels that fall together keeps thin things, such as poles, when shrinking
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        image = fit(image, size)
         if channels == 'bgr':
             image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         labels = self.engine.infer(np.ascontiguousarray(image))

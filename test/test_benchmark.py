@@ -1,18 +1,25 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import resource
 import subprocess
 import sys
+import threading
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from enet_ros.benchmark.baseline import write_segnet
-from enet_ros.benchmark.measure import Case, NotMeasurable, measure
+from enet_ros.benchmark.measure import Case, OutOfMemory, measure
 from enet_ros.cli.main import main
+from enet_ros.engines.engine import create_engine
+from enet_ros.files import write_image
 from enet_ros.network.model_file import read_model
+from enet_ros.scene import draw_scene
 
 CONTRACT = {
     'model', 'backend', 'precision', 'device', 'width', 'height', 'batch', 'engine_ms', 'end_to_end_ms', 'fps',
@@ -48,8 +55,8 @@ def test_enet_segnet_and_their_peer_are_measured_and_written(
     assert all(floor['arithmetic_ms'] > 0 and floor['traffic_ms'] > 0 for floor in result['floors'])
     (operations,) = result['profiles'].values()
     assert 'Convolution' in operations[0][0] and operations[0][2] > 0
-    (refused,) = result['not_measured']
-    assert refused['precision'] == 'fp16' and 'fp16 is not supported by this CPU' in refused['reason']
+    assert {(case['backend'], case['precision']) for case in result['not_measured']} == {('openvino', 'fp16')}
+    assert all('fp16 is not supported by this CPU' in case['reason'] for case in result['not_measured'])
     printed = capsys.readouterr().out
     assert printed == tables.read_text()
     assert '| small (ENet) | 11 | 3.49 (3.83) |' in printed and '| SegNet / ENet |' in printed
@@ -73,9 +80,40 @@ def test_what_the_memory_does_not_suffice_for_is_a_dash(small_model: Path, tmp_p
     assert line.endswith('| - |')
 
 
-def test_a_process_that_dies_is_told_and_not_waited_for(tmp_path: Path) -> None:
-    with pytest.raises(NotMeasurable, match='no model file'):
-        measure(Case(tmp_path / 'none.safetensors', 'openvino', 'fp32', (96, 64), 1, 0.1, False))
+def test_what_lacks_at_one_size_is_measured_at_another(small_model: Path, tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('nncf')
+    monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
+    write_image(tmp_path / 'images' / 'a.png', draw_scene(0, 96, 64)[0])
+    create_engine(read_model(small_model), (96, 64), 'openvino', 'int8', calibration=tmp_path / 'images')
+    assert main(['benchmark', '--model', str(small_model), '--no-segnet', '--sizes', '64x64', '96x64',
+                 '--backends', 'openvino', '--precisions', 'int8', '--seconds', '0.05',
+                 '--json', str(tmp_path / 'b.json')]) == 0
+    result = json.loads((tmp_path / 'b.json').read_text())
+    assert [row['width'] for row in result['rows']] == [96]
+    assert [case['width'] for case in result['not_measured']] == [64]
+
+
+def test_a_process_that_is_killed_is_told_and_not_waited_for(small_model: Path) -> None:
+    def kill() -> None:
+        while not (children := multiprocessing.active_children()):
+            time.sleep(0.05)
+        children[0].kill()
+
+    threading.Thread(target=kill).start()
+    with pytest.raises(OutOfMemory, match='ended by the system'):  # which kills in the same way
+        measure(Case(small_model, 'openvino', 'fp32', (96, 64), 1, 1000, False))
+
+
+def test_a_robots_way_in_measures_too(small_model: Path, tmp_path: Path) -> None:
+    script = ROOT / 'scripts' / 'lib' / 'enet'  # what ros2 run starts
+    done = subprocess.run(
+        [sys.executable, script, 'benchmark', '--model', str(small_model), '--no-segnet', '--sizes', '96x64',
+         '--seconds', '0.05', '--backends', 'openvino', '--precisions', 'fp32'],
+        capture_output=True, text=True, cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '| small | openvino | fp32 | cpu |' in done.stdout
 
 
 @pytest.mark.skipif(find_spec('tensorrt') is not None, reason='needs a machine without TensorRT')

@@ -42,7 +42,7 @@ def refused(*arguments: object, code: int = 1) -> str:
 
 def test_help_of_every_command() -> None:
     assert 'segment' in enet('--help').stdout
-    for command in ('segment', 'convert', 'train', 'evaluate', 'build-engine', 'info'):
+    for command in ('segment', 'convert', 'train', 'evaluate', 'benchmark', 'build-engine', 'info'):
         assert 'usage: enet ' + command in enet(command, '--help').stdout
 
 

@@ -138,7 +138,7 @@ def test_auto_takes_the_fastest_that_is_installed_and_says_what_is_not(
     small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = read_model(small_model)
-    monkeypatch.setattr(engine_module.ctypes.util, 'find_library', lambda _: None)  # a machine without NVIDIA driver
+    monkeypatch.setattr(engine_module, 'has_nvidia_gpu', lambda: False)
     assert create_engine(model, SIZE).backend == 'openvino'
     find_spec = engine_module.find_spec
     monkeypatch.setattr(engine_module, 'find_spec', lambda name: None if name == 'openvino' else find_spec(name))

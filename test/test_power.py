@@ -22,6 +22,14 @@ def test_the_power_of_the_whole_board_is_read(tmp_path: Path) -> None:
     assert board_power(tmp_path) == pytest.approx(5.072 * 1.480)
 
 
+def test_without_a_rail_that_feeds_all_others_those_that_are_measured_are_added(tmp_path: Path) -> None:
+    monitors = tmp_path / 'bus/i2c/drivers/ina3221'
+    _rail(monitors / '1-0040/hwmon/hwmon3', 1, 'VDD_GPU_SOC', '19000', '400')
+    _rail(monitors / '1-0040/hwmon/hwmon3', 2, 'VDD_CPU_CV', '19000', '100')
+    _rail(monitors / '1-0041/hwmon/hwmon4', 1, 'VIN_SYS_5V0', '5000', '1000')
+    assert board_power(tmp_path) == pytest.approx(7.6 + 1.9 + 5)
+
+
 def test_no_sensor_and_one_that_cannot_be_read_give_none(tmp_path: Path) -> None:
     assert board_power(tmp_path) is None
     _rail(tmp_path / 'bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3', 1, 'VDD_IN', 'unavailable', '0')

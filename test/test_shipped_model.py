@@ -57,7 +57,7 @@ def test_mean_iou_on_camvid_val_is_what_the_file_says(camvid: Path, shipped_mode
     assert measured == pytest.approx(segmenter.model.info.metrics[MEASURED]['mean_iou'], abs=0.005)
 
 
-@pytest.mark.parametrize(('precision', 'agreement'), [('fp32', 0.999), ('auto', 0.98)])
+@pytest.mark.parametrize(('precision', 'agreement'), [('fp32', 0.999), ('auto', 0.995)])
 def test_openvino_labels_real_images_as_plain_pytorch_does(
     precision: str, agreement: float, camvid: Path, shipped_model: Path
 ) -> None:
@@ -65,10 +65,10 @@ def test_openvino_labels_real_images_as_plain_pytorch_does(
 
     model = read_model(shipped_model)
     network = load_network(model)
-    engine = create_engine(model, (480, 360), 'openvino', precision)
+    engine = create_engine(model, (640, 360), 'openvino', precision)
     same = []
     for path in sorted((camvid / 'val').iterdir())[::20]:
-        image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        image = cv2.resize(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), (640, 360))
         with torch.inference_mode():
             expected = network(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)[0].argmax(0).numpy()
         same.append(float(np.mean(engine.infer(image) == expected)))

@@ -7,9 +7,10 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from enet_ros import __version__
 from enet_ros.engines.engine import has_nvidia_gpu
 
-_PACKAGES = ('enet_ros', 'torch', 'tensorrt', 'torch2trt', 'openvino', 'nncf', 'numpy')
+_PACKAGES = ('torch', 'tensorrt', 'torch2trt', 'openvino', 'nncf', 'numpy')
 _FLAGS = ('avx2', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'amx_bf16', 'amx_int8', 'asimd', 'bf16', 'i8mm')
 """Of a CPU, that decide which precision is fast."""
 
@@ -18,12 +19,14 @@ def describe_machine() -> dict[str, str]:
     """Return processor, GPU and versions, for the head of a table."""
     cores = len(os.sched_getaffinity(0))
     machine = {'CPU': f'{_cpu_name()}, {cores} cores for this process'}
+    if (tegra := Path('/etc/nv_tegra_release')).is_file():
+        machine['Jetson'] = tegra.read_text(encoding='utf-8').partition('\n')[0].strip('# ')
     if has_nvidia_gpu():
         import torch
 
-        if torch.cuda.is_available():
-            machine['GPU'] = f'{torch.cuda.get_device_name()}, compute capability %d.%d' % torch.cuda.get_device_capability()
-    versions = []
+        major, minor = torch.cuda.get_device_capability()
+        machine['GPU'] = f'{torch.cuda.get_device_name()}, compute capability {major}.{minor}, CUDA {torch.version.cuda}'
+    versions = [f'enet_ros {__version__}']
     for package in _PACKAGES:
         try:
             versions.append(f'{package} {version(package)}')

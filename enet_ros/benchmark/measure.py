@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -13,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from enet_ros.benchmark.power import board_power
-from enet_ros.engines.engine import Engine, create_engine, has_nvidia_gpu
+from enet_ros.benchmark.power import PowerMeter
+from enet_ros.engines.engine import Engine, create_engine, has_nvidia_gpu, is_lack_of_memory
 from enet_ros.errors import EnetError
 from enet_ros.network.model_file import ModelFile, read_model
 from enet_ros.scene import draw_scene
@@ -69,13 +70,14 @@ class Row:
     fps: float
     """Images a second, end to end."""
     peak_memory_mb: float
-    """Of the process on a CPU; on a GPU, of the device, for this engine."""
+    """Of the process on a CPU. On a GPU: how much less of the device's memory is free after the first image; on a Jetson,
+    whose processor shares it, other programs and file caches move that."""
     runs: int
     """End to end."""
     times_eager: float | None
     """How many times as fast as PyTorch eager, end to end and in turns with it; None if that was not measured."""
     power_w: float | None
-    """Mean of the whole board while measuring; None without such a sensor."""
+    """Mean of the board while it measures end to end, as `board_power` has it; None without such a sensor."""
 
 
 class NotMeasurable(EnetError):
@@ -94,9 +96,17 @@ def measure(case: Case) -> Row:
         NotMeasurable: the backend, or this hardware, cannot run it.
 
     """
+    if case.backend in ('openvino', 'tensorrt'):  # what these build and cache must not count for the memory of running
+        _in_process(_build, case)
+    row = _in_process(_measure, case)
+    assert row is not None
+    return row
+
+
+def _in_process(work: Callable[[Case], Row | None], case: Case) -> Row | None:
     context = multiprocessing.get_context('spawn')
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(case, sender), daemon=True)
+    process = context.Process(target=_child, args=(work, case, sender), daemon=True)
     process.start()
     sender.close()
     try:
@@ -106,6 +116,9 @@ def measure(case: Case) -> Row:
         if process.exitcode == -signal.SIGKILL:  # as the kernel does with what takes too much
             raise OutOfMemory('ended by the system, as it does for lack of memory') from None
         raise NotMeasurable(f'its process ended with code {process.exitcode}') from None
+    except KeyboardInterrupt:
+        process.kill()
+        raise
     finally:
         process.join()
     if isinstance(result, NotMeasurable):
@@ -113,16 +126,19 @@ def measure(case: Case) -> Row:
     return result
 
 
-def _child(case: Case, sender: Connection) -> None:
+def _child(work: Callable[[Case], Row | None], case: Case, sender: Connection) -> None:
     try:
-        sender.send(_measure(case))
+        sender.send(work(case))
     except (EnetError, MemoryError, RuntimeError) as error:
         text = ' '.join(str(error).split()) or type(error).__name__
-        # PyTorch and OpenVINO have no common type for it
-        short = isinstance(error, MemoryError) or any(word in text.lower() for word in ('memory', 'alloc'))
+        short = isinstance(error, MemoryError) or is_lack_of_memory(text) or 'too little GPU memory' in text
         sender.send((OutOfMemory if short else NotMeasurable)(text))
     except KeyboardInterrupt:
         pass  # the parent says so
+
+
+def _build(case: Case) -> None:
+    _make(case, read_model(case.model))
 
 
 def _measure(case: Case) -> Row:
@@ -135,40 +151,37 @@ def _measure(case: Case) -> Row:
     start = time.perf_counter()
     engine.infer(image)
     once = time.perf_counter() - start
-    turns: dict[str, Callable[[int], list[float]]] = {
-        'end to end': lambda runs: _times(engine, image, runs), 'engine': engine.network_times,
-    }
-    if once < 1:  # what takes longer is warm after once
-        for turn in turns.values():
-            turn(3)
-    times: dict[str, list[float]] = {name: [] for name in turns}
     peak = free - _free_gpu_memory() if engine.device == 'cuda' else _peak_memory()
+    turns: dict[str, Callable[[int], list[float]]] = {
+        'end to end': lambda runs: _times(engine, image, runs), 'network': engine.network_times,
+    }
     if case.peer:
         from enet_ros.benchmark.eager import EagerEngine
 
         peer = EagerEngine(model, case.size, eager_precision(), case.batch)
         turns['peer'] = lambda runs: _times(peer, image, runs)
-        times['peer'] = []
-        turns['peer'](1)
-    powers: list[float] = []
+    if once < 1:  # what takes longer is warm after once
+        for turn in turns.values():
+            turn(3)
+    times: dict[str, list[float]] = {name: [] for name in turns}
+    power = PowerMeter()
     start = time.perf_counter()
     while (spent := time.perf_counter() - start) < case.seconds or (
         len(times['end to end']) < _FEWEST_RUNS and spent < _PATIENCE * case.seconds
     ):
         for name, turn in turns.items():
             last = times[name][-1] / 1e3 if times[name] else once
-            times[name] += turn(max(1, round(_BLOCK_SECONDS / last)))
-            if name == 'end to end' and (power := board_power()) is not None:
-                powers.append(power)
-    end_to_end, network = np.median(times['end to end']), np.median(times['engine'])
+            runs = max(1, round(_BLOCK_SECONDS / last))
+            with power if name == 'end to end' else nullcontext():
+                times[name] += turn(runs)
+    end_to_end, network = np.median(times['end to end']), np.median(times['network'])
     return Row(
         model=case.model.stem, backend=engine.backend, precision=engine.precision, device=engine.device, width=width,
         height=height, batch=case.batch, engine_ms=float(network),
-        engine_p99_ms=float(np.percentile(times['engine'], 99)), end_to_end_ms=float(end_to_end),
+        engine_p99_ms=float(np.percentile(times['network'], 99)), end_to_end_ms=float(end_to_end),
         end_to_end_p99_ms=float(np.percentile(times['end to end'], 99)), fps=float(1e3 * case.batch / end_to_end),
         peak_memory_mb=peak / 2**20, runs=len(times['end to end']),
-        times_eager=float(np.median(times['peer']) / end_to_end) if case.peer else None,
-        power_w=float(np.mean(powers)) if powers else None,
+        times_eager=float(np.median(times['peer']) / end_to_end) if case.peer else None, power_w=power.mean(),
     )
 
 

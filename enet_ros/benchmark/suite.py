@@ -31,8 +31,8 @@ class Results:
 
     rows: list[Row] = field(default_factory=list)
     out_of_memory: list[Case] = field(default_factory=list)
-    left_out: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Why a backend (first) is not measured in a precision (second)."""
+    left_out: dict[Case, str] = field(default_factory=dict)
+    """Cases that cannot be measured here, and why."""
 
 
 def choose_backends(backends: Sequence[str] | None) -> list[str]:
@@ -85,7 +85,7 @@ def make_cases(models: dict[Path, ModelFile], backends: Sequence[str], precision
 
 
 def measure_all(cases: Sequence[Case]) -> Results:
-    """Measure `cases`, with a progress bar.
+    """Measure `cases`, with a progress bar; an interrupt ends it with what is measured by then.
 
     Raises:
         EnetError: none can be measured.
@@ -95,15 +95,18 @@ def measure_all(cases: Sequence[Case]) -> Results:
     with tqdm(cases, unit='case', leave=False) as progress:
         for case in progress:
             progress.set_description(f'{case.model.stem} {case.backend} {case.precision} {case.size[0]}x{case.size[1]}')
-            if (case.backend, case.precision) in results.left_out:  # what lacks at one size lacks at all
-                continue
             try:
                 results.rows.append(measure(case))
             except OutOfMemory:
                 results.out_of_memory.append(case)
             except NotMeasurable as error:
-                results.left_out[case.backend, case.precision] = str(error)
-    if not results.rows:
+                results.left_out[case] = str(error)
+            except KeyboardInterrupt:
+                if not results.rows:
+                    raise
+                results.left_out |= dict.fromkeys(cases[cases.index(case):], 'interrupted')
+                break
+    if not results.rows and not results.out_of_memory:
         raise EnetError('nothing could be measured: ' + '; '.join(dict.fromkeys(results.left_out.values())))
     return results
 

@@ -71,11 +71,11 @@ def times_table(rows: Sequence[Row], out_of_memory: Sequence[Case] = ()) -> str:
 def details_table(rows: Iterable[Row]) -> str:
     """Return what Table 2 has no room for: the network alone, slow frames, memory, power, and the ratio to PyTorch eager."""
     lines = _header(['model', 'backend', 'precision', 'batch', 'size', 'network ms', 'network p99', 'end to end ms',
-                     'end to end p99', 'memory MB', 'times eager', 'power W'], [])
+                     'end to end p99', 'runs', 'memory MB', 'times eager', 'power W'], [])
     for row in rows:
         lines.append(_line([
             row.model, row.backend, row.precision, str(row.batch), f'{row.width}x{row.height}', f'{row.engine_ms:.2f}',
-            f'{row.engine_p99_ms:.2f}', f'{row.end_to_end_ms:.2f}', f'{row.end_to_end_p99_ms:.2f}',
+            f'{row.engine_p99_ms:.2f}', f'{row.end_to_end_ms:.2f}', f'{row.end_to_end_p99_ms:.2f}', str(row.runs),
             f'{row.peak_memory_mb:.0f}', f'{row.times_eager:.2f}' if row.times_eager else '',
             f'{row.power_w:.1f}' if row.power_w else '',
         ]))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from enet_ros.benchmark.machine import describe_machine
 from enet_ros.benchmark.report import report
@@ -22,11 +23,14 @@ from enet_ros.benchmark.suite import (
 )
 from enet_ros.benchmark.tables import PAPER_SIZES
 from enet_ros.cli.arguments import add_json_argument, positive_integer, positive_number, size
+from enet_ros.errors import EnetError
 from enet_ros.files import check_writable, replacing, write_json
 from enet_ros.share import default_model
 
 if TYPE_CHECKING:
     from enet_ros.cli.arguments import Commands
+
+Outcome = TypeVar('Outcome')
 
 
 def add_command(commands: Commands) -> None:
@@ -70,10 +74,13 @@ def run(arguments: argparse.Namespace) -> int:
         cases = make_cases(models, backends, arguments.precisions, arguments.sizes, arguments.batch, arguments.seconds)
         results = measure_all(cases)
         counted = costs(models)
-        least = floors(results.rows, models)
-        profiles = profile_all(results.rows, models, arguments.sizes[0]) if arguments.profile else {}
+        notes: list[str] = []
+        least = _attempt('floors', lambda: floors(results.rows, models), notes) or []
+        profiles = {}
+        if arguments.profile:
+            profiles = _attempt('profile', lambda: profile_all(results.rows, models, arguments.sizes[0]), notes) or {}
         networks = {path.stem: NETWORK_NAMES[model.info.architecture.network] for path, model in models.items()}
-    text, data = report(describe_machine(), results, networks, counted, least, profiles)
+    text, data = report(describe_machine(), results, networks, counted, least, profiles, notes)
     print(text)
     if arguments.markdown:
         with replacing(arguments.markdown) as temporary:
@@ -81,3 +88,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         write_json(arguments.json, data)
     return 0
+
+
+def _attempt(what: str, work: Callable[[], Outcome], notes: list[str]) -> Outcome | None:
+    """Return what `work` does, or None with a note why not: what was measured before must not be lost by it."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        notes.append(f'{what}: interrupted')
+    except (EnetError, RuntimeError) as error:  # CUDA's lack of memory is a RuntimeError
+        notes.append(f'{what}: {" ".join(str(error).split())}')
+    return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from enet_ros.cli.arguments import add_segmenter_arguments
 from enet_ros.engines.cache import cache_folder
-from enet_ros.engines.engine import backends_by_speed, create_engine
+from enet_ros.engines.engine import backends_by_speed, create_engine, missing_packages
 from enet_ros.errors import EnetError
 from enet_ros.files import check_writable
 from enet_ros.network.model_file import read_model
@@ -27,7 +27,7 @@ def add_command(commands: Commands) -> None:
     add_segmenter_arguments(parser)
     parser.add_argument('--calibration', type=Path, metavar='PATH',
                         help='images to calibrate precision int8 with: a folder, a prepared dataset or one of its splits')
-    parser.add_argument('--force', action='store_true', help='build also what is already in the cache')
+    parser.add_argument('--force', action='store_true', help='build also what is already in the cache (tensorrt)')
     parser.set_defaults(run=run)
 
 
@@ -45,5 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     engine = create_engine(
         model, size, backend, arguments.precision, calibration=arguments.calibration, force=arguments.force
     )
+    if backend == 'openvino' and not missing_packages('torch'):  # tensorrt's engines do so themselves
+        from enet_ros.engines.verification import verify
+
+        print(f'{100 * verify(engine, model):.2f} % of the pixels of the check images get the label that PyTorch gives')
     print(f'{engine.backend} {engine.precision} at {size[0]}x{size[1]} is ready')
     return 0

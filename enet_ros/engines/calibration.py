@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
+from shlex import quote
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from enet_ros.engines.cache import cache_folder
-from enet_ros.engines.engine import EngineError
-from enet_ros.engines.onnx_graph import GRAPH_VERSION
+from enet_ros.engines.engine import CalibrationError
+from enet_ros.engines.quantization import check_packages, quantize_graph
 from enet_ros.files import replacing
 from enet_ros.frames import open_frames
 from enet_ros.network.model_file import ModelFile
+from enet_ros.resize import fit
 
 log = logging.getLogger(__name__)
+
+QUANTIZED_VERSION = '1'
+"""Raised whenever the same weights and images come to another graph."""
 
 MAXIMUM_IMAGES = 300
 """More images hardly change the ranges that are measured, and take longer."""
@@ -36,10 +42,9 @@ def read_calibration(path: Path, size: tuple[int, int]) -> list[NDArray[np.uint8
     folders = (path / 'train' / 'images', path / 'images')
     frames = open_frames(next(filter(Path.is_dir, folders), path))
     step = max(1, -(-frames.count // MAXIMUM_IMAGES))
-    return [
-        cv2.cvtColor(cv2.resize(frame.decode(), size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
-        for number, frame in enumerate(frames) if number % step == 0
-    ]
+    # a video may hold more frames than it says
+    chosen = islice((frame for number, frame in enumerate(frames) if number % step == 0), MAXIMUM_IMAGES)
+    return [cv2.cvtColor(fit(frame.decode(), size), cv2.COLOR_BGR2RGB) for frame in chosen]
 
 
 def quantized_graph(model: ModelFile, size: tuple[int, int], backend: str, calibration: Path | None,
@@ -52,17 +57,16 @@ def quantized_graph(model: ModelFile, size: tuple[int, int], backend: str, calib
         EnetError: there is neither, or it cannot be made.
 
     """
-    path = cache_folder() / f'{model.sha256[:16]}-{size[0]}x{size[1]}-{backend}-int8-v{GRAPH_VERSION}.onnx'
+    path = cache_folder() / f'{model.sha256[:16]}-{size[0]}x{size[1]}-{backend}-int8-v{QUANTIZED_VERSION}.onnx'
     if calibration is None:
         if path.is_file():
             return path
-        raise EngineError(
-            f'precision int8 needs calibration images: enet build-engine --model {model.path} --size {size[0]}x{size[1]} '
-            f'--precision int8 --backend {backend} --calibration FOLDER'
+        raise CalibrationError(
+            f'precision int8 needs calibration images: enet build-engine --model {quote(str(model.path))} '
+            f'--size {size[0]}x{size[1]} --precision int8 --backend {backend} --calibration FOLDER'
         )
+    check_packages()  # before the images are read
     images = read_calibration(calibration, size)
-    from enet_ros.engines.quantization import quantize_graph
-
     log.info('quantising with %d images of %s', len(images), calibration)
     quantized = quantize_graph(make_graph(), images, zero_points=backend == 'openvino')
     with replacing(path) as temporary:

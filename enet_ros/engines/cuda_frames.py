@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from enet_ros.engines.engine import EngineError
+from enet_ros.engines.engine import EngineError, is_lack_of_memory
 
 Compute = Callable[[Tensor, Tensor], None]
 """Queues on the current stream what fills label ids (N x H x W, uint8) from images (N x H x W x 3, uint8), on the GPU."""
@@ -90,7 +90,9 @@ def gpu_memory(backend: str, size: tuple[int, int]) -> Iterator[None]:
     """Turn a lack of GPU memory in the block, which may also raise MemoryError for it, into an EngineError."""
     try:
         yield
-    except (torch.cuda.OutOfMemoryError, MemoryError) as error:
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) and not is_lack_of_memory(str(error)):
+            raise
         raise EngineError(
             f'too little GPU memory for backend {backend} at {size[0]}x{size[1]}: end other programs that use the GPU, '
             'or choose a smaller size'

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes.util
+import ctypes
 import logging
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +28,10 @@ _PACKAGES = {
 
 class EngineError(EnetError):
     """An engine that cannot be made, and why."""
+
+
+class CalibrationError(EngineError):
+    """Precision int8 without the images to calibrate it with: for the user to give, whatever other engines there are."""
 
 
 class Engine(Protocol):
@@ -84,6 +89,8 @@ def create_engine(
     for choice in preferred:
         try:
             return _make(model, size, choice, precision, batch, calibration, force)
+        except CalibrationError:
+            raise
         except EngineError as error:
             log.warning('backend %s is passed over: %s', choice, error)
     return _make(model, size, last, precision, batch, calibration, force)
@@ -107,6 +114,10 @@ def _make(model: ModelFile, size: tuple[int, int], backend: str, precision: str,
         return OpenVinoEngine(model, size, precision, batch=batch, calibration=calibration)
     except ImportError as error:
         raise EngineError(f'backend {backend} is installed but broken ({error}): install it again') from error
+    # what the runtimes raise, in types of their own or Python's, when driver, device or memory are not what they need
+    except (MemoryError, RuntimeError, TypeError) as error:
+        reason = next(iter(str(error).splitlines()), '') or type(error).__name__
+        raise EngineError(f'backend {backend} fails in {precision} at {size[0]}x{size[1]} ({reason})') from error
 
 
 def backends_by_speed() -> list[str]:
@@ -127,11 +138,20 @@ def backends_by_speed() -> list[str]:
 def has_nvidia_gpu() -> bool:
     """Return whether PyTorch is installed and can use an NVIDIA GPU."""
     # asks for the driver before torch, which takes seconds and hundreds of megabytes to import
-    if not find_spec('torch') or not ctypes.util.find_library('cuda'):
+    if not find_spec('torch'):
+        return False
+    try:
+        ctypes.CDLL('libcuda.so.1')
+    except OSError:
         return False
     import torch
 
     return torch.cuda.is_available()
+
+
+def is_lack_of_memory(text: str) -> bool:
+    """Return whether the text of a runtime's error says that memory is lacking; runtimes have no common type for it."""
+    return bool(re.search(r"out of memory|bad.?alloc|can.?t allocate|alloc_failed|insufficient memory", text, re.IGNORECASE))
 
 
 def missing_packages(backend: str) -> list[str]:

@@ -43,9 +43,14 @@ class OpenVinoEngine:
         if precision not in _TYPES or (precision == 'bf16' and not has_bf16):
             has = 'fp32, bf16 or int8' if has_bf16 else 'fp32 or int8'
             raise EngineError(f'precision {precision} is not supported by this CPU with backend openvino: choose {has}')
-        path = _find_graph(core, model)
         if precision == 'int8':
-            path = quantized_graph(model, size, self.backend, calibration, path.read_bytes)
+            path = quantized_graph(
+                model, size, self.backend, calibration, lambda: _find_graph(core, model).read_bytes()
+            )
+            if not _is_graph_of(core, path, model):
+                raise EngineError(f'the quantised graph {path} is damaged: delete it and calibrate again')
+        else:
+            path = _find_graph(core, model)
         graph = core.read_model(path)
         graph.reshape([batch, size[1], size[0], 3])
         compiled = core.compile_model(

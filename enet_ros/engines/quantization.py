@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 PACKAGES = ('nncf', 'onnx', 'onnxruntime')
 
 
+def check_packages() -> None:
+    """Raise EngineError where a package that quantising needs is not installed."""
+    if missing := [package for package in PACKAGES if find_spec(package) is None]:
+        raise EngineError(f'quantising to int8 needs {", ".join(missing)}: pip install {" ".join(missing)}')
+
+
 def quantize_graph(graph: bytes, images: Sequence[NDArray[np.uint8]], *, zero_points: bool) -> bytes:
     """Return the int8 form of the ONNX graph `graph`.
 
@@ -35,8 +41,7 @@ def quantize_graph(graph: bytes, images: Sequence[NDArray[np.uint8]], *, zero_po
         EngineError: a package is missing, or there is no image.
 
     """
-    if missing := [package for package in PACKAGES if find_spec(package) is None]:
-        raise EngineError(f'quantising to int8 needs {", ".join(missing)}: pip install {" ".join(missing)}')
+    check_packages()
     if not images:
         raise EngineError('quantising to int8 needs images to calibrate with, and there are none: check the folder')
     import nncf

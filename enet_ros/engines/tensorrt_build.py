@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorrt as trt
 
-from enet_ros.engines.engine import EngineError
+from enet_ros.engines.engine import EngineError, is_lack_of_memory
 from enet_ros.engines.tensorrt_log import tensorrt_log
 from enet_ros.engines.tensorrt_network import define_network
 from enet_ros.network.model_file import ModelFile
@@ -67,6 +67,8 @@ def build(model: ModelFile, size: tuple[int, int], precision: str, graph: Path |
         for name in {'fp32': (), 'fp16': ('FP16',), 'int8': ('FP16', 'INT8')}[precision]:
             if hasattr(trt.BuilderFlag, name):
                 config.set_flag(getattr(trt.BuilderFlag, name))
+    if precision == 'fp32' and hasattr(trt.BuilderFlag, 'TF32'):
+        config.clear_flag(trt.BuilderFlag.TF32)  # set by default; fp32 means float32
     if hasattr(trt, 'IProgressMonitor'):  # not in every 8.6
         config.progress_monitor = monitor = _progress()  # noqa: F841 - held, for TensorRT only borrows it
     log.info('building for TensorRT %s, %dx%d in %s: %d layers', trt.__version__, *size, precision, network.num_layers)
@@ -74,7 +76,7 @@ def build(model: ModelFile, size: tuple[int, int], precision: str, graph: Path |
     logger.error = ''
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        if 'memory' in logger.error.lower():
+        if is_lack_of_memory(logger.error):
             raise MemoryError(logger.error)
         raise EngineError(f'TensorRT {trt.__version__} cannot build the network ({logger.error or "it gives no reason"})')
     log.info('built in %.0f s', time.monotonic() - start)

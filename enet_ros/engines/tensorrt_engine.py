@@ -25,6 +25,8 @@ from enet_ros.network.model_file import ModelFile
 
 log = logging.getLogger(__name__)
 
+NETWORK_VERSION = '1'
+"""Raised whenever the same weights come to another TensorRT network."""
 _CAPABILITY = {'fp32': (0, 0), 'fp16': (5, 3), 'int8': (6, 1)}
 """The first compute capability whose GPUs compute in a precision."""
 OLDEST = (8, 6)
@@ -140,5 +142,5 @@ def engine_key(model: ModelFile, size: tuple[int, int], precision: str, graph: P
     return EngineKey(
         weights=model.sha256 + quantized, size=f'{size[0]}x{size[1]}{images}', precision=precision,
         builder=builder_name(precision), tensorrt=trt.__version__,
-        gpu=f'{torch.cuda.get_device_name()} {major}.{minor}', package=__version__,
+        gpu=f'{torch.cuda.get_device_name()} {major}.{minor}', package=f'{__version__}-n{NETWORK_VERSION}',
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorrt as trt
 
-from enet_ros.engines.engine import EngineError
+from enet_ros.engines.engine import EngineError, is_lack_of_memory
 from enet_ros.engines.tensorrt_log import tensorrt_log
 
 
@@ -24,7 +24,7 @@ class Runner:
         self._runtime = trt.Runtime(logger)
         self._engine = self._runtime.deserialize_cuda_engine(engine)
         if self._engine is None:
-            if 'memory' in logger.error.lower():
+            if is_lack_of_memory(logger.error):
                 raise MemoryError(logger.error)
             raise EngineError(f'TensorRT {trt.__version__} cannot load it ({logger.error or "it gives no reason"})')
         self._context = self._engine.create_execution_context()

@@ -1,0 +1,17 @@
+"""Bring a camera image to the size of the network."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def fit(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return `image` (H x W x 3, uint8) in `size` (width, height); itself if it has that already."""
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    shrinks = width > size[0] and height > size[1]
+    # averaging over the pixels that fall together keeps thin things, such as poles, when shrinking
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
