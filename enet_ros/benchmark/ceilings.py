@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from torch.nn import functional
 
 _SECONDS = 1.0
+_CHANNELS = 256
 _COPY_BYTES = 2**28
 """Far more than fits in any cache."""
 _TYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
@@ -22,20 +24,25 @@ class Ceilings:
     device: str
     """cpu or cuda."""
     flops: dict[str, float]
-    """Floating-point operations a second of a large matrix product, by precision; a multiply-add counts as two."""
+    """Floating-point operations a second of a large 3x3 convolution, by precision; a multiply-add counts as two."""
     bytes: float
     """Bytes a second, read and written, of a large copy in the device's memory."""
 
 
+@torch.inference_mode()
 def measure_ceilings(device: str) -> Ceilings:
-    """Measure on `device`, cpu or cuda, with PyTorch's matrix product and copy; takes some seconds."""
-    side = 8192 if device == 'cuda' else 2048
+    """Measure on `device`, cpu or cuda, with PyTorch's convolution and copy; takes some seconds."""
+    images, side = (16, 128) if device == 'cuda' else (1, 64)
     flops = {}
     for precision, dtype in _TYPES.items():
         if precision == 'fp16' and device == 'cpu':  # no CPU engine computes in it
             continue
-        left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-        flops[precision] = 2 * side**3 / _shortest(partial(torch.mm, left, right), device)
+        features, weights = (
+            torch.randn(shape).to(device, dtype).to(memory_format=torch.channels_last)
+            for shape in ((images, _CHANNELS, side, side), (_CHANNELS, _CHANNELS, 3, 3))
+        )
+        operations = 2 * 9 * _CHANNELS**2 * images * side**2
+        flops[precision] = operations / _shortest(partial(functional.conv2d, features, weights, padding=1), device)
     source = torch.ones(_COPY_BYTES, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return Ceilings(device, flops, 2 * _COPY_BYTES / _shortest(partial(target.copy_, source), device))

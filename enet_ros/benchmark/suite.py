@@ -136,7 +136,7 @@ def floors(rows: Sequence[Row], models: dict[Path, ModelFile]) -> list[Floor]:
     found = []
     for row in rows:
         ceiling, counted = ceilings[row.device], cost(networks[row.model], row.width, row.height)
-        if row.precision in ceiling.flops:  # no library that is at hand multiplies in int8
+        if row.precision in ceiling.flops:  # PyTorch, which measures, convolves in no int8
             found.append(Floor(
                 row, 1e3 * row.batch * counted.flops / ceiling.flops[row.precision],
                 1e3 * row.batch * counted.traffic * _BYTES[row.precision] / ceiling.bytes,

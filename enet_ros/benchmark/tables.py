@@ -45,7 +45,7 @@ class Floor:
 
     row: Row
     arithmetic_ms: float
-    """What the convolutions' operations take at the rate of a large matrix product."""
+    """What the convolutions' operations take at the rate of a large convolution."""
     traffic_ms: float
     """What the convolutions' inputs and outputs take at the rate of a large copy; caches may be faster."""
 

@@ -31,7 +31,7 @@ class TorchEngine:
                  batch: int = 1) -> None:
         """Load `model` for images of `size` (width, height); precision auto is fp16 on a GPU and fp32 on a CPU.
 
-        `compiled` has torch.compile fuse the network's operations, which takes a minute or so.
+        `compiled` has torch.compile fuse the network's operations, which takes a minute or more.
 
         Raises:
             EngineError: the device lacks the precision or the memory, or what torch.compile needs is missing.
