@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import signal
+import threading
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -149,6 +152,20 @@ def test_building_says_what_and_how_long(
     assert isinstance(engine, bytes) and engine
     assert re.search(r'building: .+, step \d+ of \d+', caplog.text)
     assert 'building for TensorRT' in caplog.text and '96x64 in fp16' in caplog.text and 'built in' in caplog.text
+
+
+def test_an_interrupt_stops_a_build(shipped_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = import_module('enet_ros.engines.tensorrt_build')
+    define = module.define_network
+
+    def interrupt_soon(*arguments: object) -> None:
+        define(*arguments)
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()  # building takes a second or more
+
+    monkeypatch.setattr(module, 'define_network', interrupt_soon)
+    with pytest.raises(KeyboardInterrupt):
+        module.build(read_model(shipped_model), SIZE, 'fp16')
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_graph_that_the_parser_refuses_is_one_line() -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +24,22 @@ _PROGRESS_INTERVAL = 5.0
 """Seconds between lines of progress: building takes from seconds to many minutes."""
 
 
-def _progress() -> Any:  # noqa: ANN401 - TensorRT's
-    """Return what logs how far the builder is."""
+@contextmanager
+def _noting_interrupts() -> Iterator[threading.Event]:
+    """Yield what SIGINT sets instead of raising KeyboardInterrupt, which would be lost in TensorRT's calls of Python."""
+    noted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # where Python handles signals
+        yield noted
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: noted.set())
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _progress(interrupted: threading.Event) -> Any:  # noqa: ANN401 - TensorRT's
+    """Return what logs how far the builder is, and stops it when `interrupted` is set."""
 
     class Progress(trt.IProgressMonitor):
         def __init__(self) -> None:
@@ -36,7 +54,7 @@ def _progress() -> Any:  # noqa: ANN401 - TensorRT's
             if time.monotonic() > self._next:
                 self._next = time.monotonic() + _PROGRESS_INTERVAL
                 log.info('building: %s, step %d of %d', phase_name, step + 1, self._steps[phase_name])
-            return True  # go on
+            return not interrupted.is_set()
 
         def phase_finish(self, phase_name: str) -> None:
             self._steps.pop(phase_name, None)
@@ -50,6 +68,7 @@ def build(model: ModelFile, size: tuple[int, int], precision: str, graph: Path |
 
     Raises:
         EngineError: TensorRT cannot build it; says why.
+        KeyboardInterrupt: SIGINT came while it built.
         MemoryError: the GPU has no room for building it.
 
     """
@@ -69,12 +88,15 @@ def build(model: ModelFile, size: tuple[int, int], precision: str, graph: Path |
                 config.set_flag(getattr(trt.BuilderFlag, name))
     if precision == 'fp32' and hasattr(trt.BuilderFlag, 'TF32'):
         config.clear_flag(trt.BuilderFlag.TF32)  # set by default; fp32 means float32
-    if hasattr(trt, 'IProgressMonitor'):  # not in every 8.6
-        config.progress_monitor = monitor = _progress()  # noqa: F841 - held, for TensorRT only borrows it
     log.info('building for TensorRT %s, %dx%d in %s: %d layers', trt.__version__, *size, precision, network.num_layers)
     start = time.monotonic()
     logger.error = ''
-    engine = builder.build_serialized_network(network, config)
+    with _noting_interrupts() as interrupted:
+        if hasattr(trt, 'IProgressMonitor'):  # not in every 8.6
+            config.progress_monitor = monitor = _progress(interrupted)  # noqa: F841 - held, for TensorRT only borrows it
+        engine = builder.build_serialized_network(network, config)
+    if interrupted.is_set():
+        raise KeyboardInterrupt
     if engine is None:
         if is_lack_of_memory(logger.error):
             raise MemoryError(logger.error)
