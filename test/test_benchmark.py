@@ -44,7 +44,7 @@ def test_enet_segnet_and_their_peer_are_measured_and_written(
         assert (row['width'], row['height'], row['device']) == (96, 64, 'cpu')
         assert 0 < row['end_to_end_ms'] <= row['end_to_end_p99_ms'] and 0 < row['engine_ms'] <= row['engine_p99_ms']
         assert row['fps'] == pytest.approx(1e3 * row['batch'] / row['end_to_end_ms'])
-        assert row['runs'] >= 3
+        assert row['runs'] >= 1
     # 29 M weights more, in float32
     large, small = (rows[model, 'torch-eager', 1]['peak_memory_mb'] for model in ('segnet_untrained', 'small'))
     assert large > small + 90
