@@ -273,6 +273,16 @@ def test_a_signal_while_the_node_starts_ends_it_quietly(how: signal.Signals, sma
         assert 'Traceback' not in process.log() and 'FATAL' not in process.log(), process.log()
 
 
+def test_a_second_interrupt_breaks_nothing_off(small_model: Path, tmp_path: Path) -> None:
+    process = Process('/twice', tmp_path / 'log', small_model)
+    process.wait_for_log('segmenting')
+    for delay in (0, 0.005, 0.01, 0.02, 0.04):
+        time.sleep(delay)
+        process.popen.send_signal(signal.SIGINT)
+    assert process.stop() == 0
+    assert 'Traceback' not in process.log(), process.log()
+
+
 def test_the_overlay_is_the_image_blended_with_its_labels(running: tuple[Robot, Process], segmenter: Segmenter) -> None:
     robot = running[0]
     overlay = robot.wait(robot.overlays, robot.send(_message(BGR, 'bgr8')), PATIENCE)

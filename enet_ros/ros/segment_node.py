@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 import time
@@ -227,6 +228,8 @@ def main() -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
+        # a second one, of an impatient user or of launch, must not break off what is left to do
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         node.stop_worker()
         print(node.counts(), file=sys.stderr)  # the context is down by now, and logging with it
         node.destroy_node()
