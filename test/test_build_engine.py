@@ -9,10 +9,10 @@ from enet_ros.cli.main import main
 from enet_ros.engines import engine as engine_module
 
 
-@pytest.mark.parametrize('backend', ['torch', 'torch-compile'])
+@pytest.mark.parametrize('backend', ['torch', 'torch-compile', 'openvino'])
 def test_a_backend_without_engines_says_so(backend: str, small_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['build-engine', '--model', str(small_model), '--backend', backend]) == 0
-    assert capsys.readouterr().out == f'backend {backend} has nothing to build ahead of time\n'
+    assert capsys.readouterr().out == f'backend {backend} has nothing to build ahead of time in auto\n'
 
 
 def test_what_cannot_be_built_is_one_line(

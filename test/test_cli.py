@@ -202,6 +202,8 @@ def test_convert_and_train_make_a_model_that_evaluate_and_segment_take(tmp_path:
     assert 'size: [96, 64]' in (tmp_path / 'run' / 'recipe.yaml').read_text()
     enet('segment', tmp_path / 'src' / 'val', '--out', tmp_path / 'out', '--model', model)
     assert 'add --resume' in refused(*train)
+    # by the recipe that lies there: nothing needs to be said again
+    assert str(model) in enet(*train[:5], '--resume').stdout
 
 
 def test_what_train_refuses(drawn_dataset: Make, tmp_path: Path) -> None:

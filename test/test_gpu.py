@@ -98,7 +98,6 @@ def test_every_frame_is_computed_anew_also_on_another_thread(backend: str, preci
 
 
 @pytest.mark.parametrize(('backend', 'precision'), [('torch', 'fp16'), TENSORRT])
-@pytest.mark.parametrize(('backend', 'precision'), [('torch', 'fp16'), TENSORRT])
 def test_a_batch_gives_each_image_its_own_labels(backend: str, precision: str, model: ModelFile) -> None:
     single = _engine(model, backend, precision)
     images = np.stack(list(check_images(SIZE)))
@@ -140,6 +139,7 @@ def test_the_benchmark_measures_on_the_gpu(model: ModelFile, tmp_path: Path) -> 
     assert all(operations for operations in result['profiles'].values())
 
 
+@pytest.mark.parametrize(('backend', 'precision'), [('torch', 'fp16'), TENSORRT])
 def test_two_engines_live_side_by_side(backend: str, precision: str, model: ModelFile) -> None:
     small, large = (_engine(model, backend, precision, size) for size in (SIZE, (320, 240)))
     for _ in range(2):

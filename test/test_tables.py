@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from enet_ros.benchmark.measure import Case, Row
+from enet_ros.benchmark.report import report
+from enet_ros.benchmark.suite import Results
 from enet_ros.benchmark.tables import CostRow, Floor, costs_table, details_table, floors_table, ratios_table, times_table
 
 
@@ -49,3 +52,10 @@ def test_the_distance_is_to_the_larger_floor() -> None:
     table = floors_table([Floor(_row('a', (640, 360), 30), 10, 2), Floor(_row('b', (640, 360), 30), 1, 5)])
     assert _cells(table, 'a')[-3:] == ['10.00', '2.00', '3.0 times']
     assert _cells(table, 'b')[-3:] == ['1.00', '5.00', '6.0 times']
+
+
+def test_a_machine_that_was_busy_is_told() -> None:
+    results = Results([_row('enet', (640, 360), 20)])
+    assert 'busy' not in report({}, results, {'enet': 'ENet'}, [], [], {})[0]
+    results.rows.append(dataclasses.replace(results.rows[0], end_to_end_p99_ms=60))
+    assert 'some runs took 3.0 times as long as the median' in report({}, results, {'enet': 'ENet'}, [], [], {})[0]

@@ -19,6 +19,8 @@ from enet_ros.benchmark.tables import (
     times_table,
 )
 
+_NOISY = 2.5
+"""Times the median from which on the 99th percentile tells of other programs."""
 Operations = Sequence[tuple[str, int, float]]
 
 
@@ -38,7 +40,7 @@ def report(machine: Mapping[str, str], results: Results, network_names: Mapping[
         costs_table(costs) if costs else '',
         floors_table(floors) if floors else '',
         *(f'{name}\n\n{profile_table(operations)}' for name, operations in profiles.items()),
-        '\n'.join(f'* not measured: {note}' for note in (*_left_out(results), *notes)),
+        '\n'.join((*_noisy(results), *(f'* not measured: {note}' for note in (*_left_out(results), *notes)))),
     ]
     data = {
         'machine': dict(machine),
@@ -56,6 +58,14 @@ def report(machine: Mapping[str, str], results: Results, network_names: Mapping[
 def _key(case: Case) -> dict[str, str | int]:
     return {'model': case.model.stem, 'backend': case.backend, 'precision': case.precision, 'width': case.size[0],
             'height': case.size[1], 'batch': case.batch}
+
+
+def _noisy(results: Results) -> list[str]:
+    """Return a warning where the slowest end-to-end runs took far longer than the typical one."""
+    worst = max((row.end_to_end_p99_ms / row.end_to_end_ms for row in results.rows), default=1)
+    if worst <= _NOISY:
+        return []
+    return [f'* the machine was busy: some runs took {worst:.1f} times as long as the median; measure again when it is not']
 
 
 def _left_out(results: Results) -> list[str]:

@@ -31,6 +31,7 @@ class Results:
 
     rows: list[Row] = field(default_factory=list)
     out_of_memory: list[Case] = field(default_factory=list)
+    interrupted: bool = False
     left_out: dict[Case, str] = field(default_factory=dict)
     """Cases that cannot be measured here, and why."""
 
@@ -104,7 +105,8 @@ def measure_all(cases: Sequence[Case]) -> Results:
             except KeyboardInterrupt:
                 if not results.rows:
                     raise
-                results.left_out |= dict.fromkeys(cases[cases.index(case):], 'interrupted')
+                results.interrupted = True
+                results.left_out |= dict.fromkeys(cases[cases.index(case):], 'interrupted before the end')
                 break
     if not results.rows and not results.out_of_memory:
         raise EnetError('nothing could be measured: ' + '; '.join(dict.fromkeys(results.left_out.values())))

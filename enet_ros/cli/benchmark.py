@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
             temporary.write_text(text + '\n', encoding='utf-8')
     if arguments.json:
         write_json(arguments.json, data)
-    return 0
+    return 130 if results.interrupted else 0
 
 
 def _attempt(what: str, work: Callable[[], Outcome], notes: list[str]) -> Outcome | None:

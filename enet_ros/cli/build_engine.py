@@ -38,8 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     model = read_model(arguments.model)
     size = arguments.size if arguments.size != (0, 0) else model.info.training_size
     backend = backends_by_speed()[0] if arguments.backend == 'auto' else arguments.backend
-    if backend not in ('tensorrt', 'openvino'):
-        print(f'backend {backend} has nothing to build ahead of time')
+    if backend != 'tensorrt' and arguments.precision != 'int8':
+        print(f'backend {backend} has nothing to build ahead of time in {arguments.precision}')
         return 0
     check_writable(cache_folder() / 'engine')  # before the build, which takes long
     engine = create_engine(

@@ -53,6 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     dataset = read_dataset(arguments.data)
     config = arguments.config or share_folder() / 'config' / 'train' / f'{dataset.name}.yaml'
+    own = arguments.out / 'recipe.yaml'
+    if arguments.resume and arguments.config is None and own.is_file():
+        config = own  # what was begun with, changes included
     if arguments.config is None and not config.is_file():
         raise EnetError(f'the package has no recipe for dataset "{dataset.name}": give one with --config')
     recipe = read_recipe(config, arguments.changes)

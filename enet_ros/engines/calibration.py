@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 QUANTIZED_VERSION = '1'
 """Raised whenever the same weights and images come to another graph."""
 
+FEW_IMAGES = 20
 MAXIMUM_IMAGES = 300
 """More images hardly change the ranges that are measured, and take longer."""
 
@@ -68,7 +69,10 @@ def quantized_graph(model: ModelFile, size: tuple[int, int], backend: str, calib
     check_packages()  # before the images are read
     images = read_calibration(calibration, size)
     log.info('quantising with %d images of %s', len(images), calibration)
+    if len(images) < FEW_IMAGES:
+        log.warning('these are few, and all that runs in int8 at this size will use them: better give %d', FEW_IMAGES)
     quantized = quantize_graph(make_graph(), images, zero_points=backend == 'openvino')
     with replacing(path) as temporary:
         temporary.write_bytes(quantized)
+    log.info('cached in %s', path)
     return path

@@ -46,7 +46,8 @@ class TorchEngine:
         if precision == 'auto':
             self.precision = 'fp16' if self.device == 'cuda' else 'fp32'
         if self.precision not in _TYPES:
-            raise EngineError(f'backend {self.backend} does not compute in {precision}: choose fp32, fp16, bf16 or auto')
+            has = 'fp32, bf16' if self.device == 'cpu' else 'fp32, fp16, bf16'
+            raise EngineError(f'backend {self.backend} does not compute in {precision} here: choose {has} or auto')
         if self.precision == 'fp16' and self.device == 'cpu':
             raise EngineError(f'precision fp16 needs an NVIDIA GPU with backend {self.backend}: choose fp32, bf16 or auto')
         if self.precision == 'bf16' and self.device == 'cuda' and not torch.cuda.is_bf16_supported(False):

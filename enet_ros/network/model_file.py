@@ -133,6 +133,8 @@ def read_model(path: Path) -> ModelFile:
     except OSError as error:
         raise ModelFileError(f'cannot read model file {path}: {error.strerror or error}') from error
     except SafetensorError as error:
+        if path.suffix == '.onnx':
+            raise ModelFileError(f'{path} is an ONNX graph, not a model file: give the .safetensors of that name') from error
         raise ModelFileError(f'{path} is damaged or no safetensors file ({error}): fetch it again') from error
     except ModelFileError as error:
         raise ModelFileError(f'model file {path}: {error}') from error

@@ -44,6 +44,8 @@ from enet_ros.training.data import Images, choose_samples, load_images
 from enet_ros.training.losses import class_weights, segmentation_loss
 from enet_ros.training.recipe import Recipe, Stage
 
+log = logging.getLogger(__name__)
+
 LAST, BEST = 'last.ckpt', 'best.ckpt'
 
 
@@ -288,6 +290,7 @@ def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool = False, com
     network = make_network(architecture)
     for stage in recipe.stages:
         weights = class_weights(pixels, stage.class_weight_constant)
+        log.info('stage %s of %s: %d epochs', stage.name, ', '.join(each.name for each in recipe.stages), stage.epochs)
         _train_stage(network, recipe, stage, data, weights, out / stage.name, compiled)
     info = ModelInfo(
         architecture=architecture,
@@ -317,11 +320,18 @@ def _claim(out: Path, recipe: Recipe, dataset: Dataset, resume: bool) -> str:
         for stage in recipe.stages:
             if (out / stage.name).exists():
                 raise TrainingError(f'{out / stage.name} is there, but no {path} says of which run: choose another folder')
+        if resume:
+            log.info('nothing to resume in %s: a new run begins', out)
         return text
     if not resume:
         raise TrainingError(f'{out} already holds a run: add --resume to go on with it, or choose another folder')
-    if _without_rates(json.loads(path.read_text(encoding='utf-8'))) != _without_rates(json.loads(text)):
-        raise TrainingError(f'{out} holds a run with another recipe or dataset, see {path}: choose another folder')
+    there, here = (_flat(_without_rates(json.loads(run))) for run in (path.read_text(encoding='utf-8'), text))
+    if differing := [key for key in {**there, **here} if there.get(key) != here.get(key)]:
+        raise TrainingError(
+            f'{out} holds a run with another recipe or dataset, the first difference is {differing[0]}, '
+            f'{there.get(differing[0])} there and {here.get(differing[0])} here: resume without --config and --set, '
+            'or choose another folder'
+        )
     return text
 
 
@@ -329,6 +339,15 @@ def _without_rates(run: dict[str, Any]) -> dict[str, Any]:
     """Return a run without its learning rates, which may be lowered when a loss was not finite."""
     stages = [{**stage, 'learning_rate': None} for stage in run['recipe']['stages']]
     return {**run, 'recipe': {**run['recipe'], 'stages': stages}}
+
+
+def _flat(value: Any, name: str = '') -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """Return the leaves of a JSON value by their dotted names."""
+    if isinstance(value, dict):
+        return {key: leaf for part in value for key, leaf in _flat(value[part], f'{name}.{part}').items()}
+    if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+        return {key: leaf for i, entry in enumerate(value) for key, leaf in _flat(entry, f'{name}.{i}').items()}
+    return {name.removeprefix('.'): value}
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
