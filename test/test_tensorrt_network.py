@@ -154,7 +154,7 @@ def test_building_says_what_and_how_long(
     assert 'building for TensorRT' in caplog.text and '96x64 in fp16' in caplog.text and 'built in' in caplog.text
 
 
-def test_an_interrupt_stops_a_build(shipped_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_of_a_build_is_not_lost(shipped_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = import_module('enet_ros.engines.tensorrt_build')
     define = module.define_network
 

@@ -26,20 +26,28 @@ _PROGRESS_INTERVAL = 5.0
 
 @contextmanager
 def _noting_interrupts() -> Iterator[threading.Event]:
-    """Yield what SIGINT sets instead of raising KeyboardInterrupt, which would be lost in TensorRT's calls of Python."""
+    """Yield what SIGINT sets instead of raising KeyboardInterrupt, which would be lost in TensorRT's calls of Python.
+
+    The build then goes on to its end: to stop it by the progress monitor crashes tensorrt-rtx 1.4 at times.
+    """
     noted = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # where Python handles signals
         yield noted
         return
-    before = signal.signal(signal.SIGINT, lambda *_: noted.set())
+
+    def note(*_: object) -> None:
+        noted.set()
+        log.warning('interrupted: TensorRT ends its build first')
+
+    before = signal.signal(signal.SIGINT, note)
     try:
         yield noted
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _progress(interrupted: threading.Event) -> Any:  # noqa: ANN401 - TensorRT's
-    """Return what logs how far the builder is, and stops it when `interrupted` is set."""
+def _progress() -> Any:  # noqa: ANN401 - TensorRT's
+    """Return what logs how far the builder is."""
 
     class Progress(trt.IProgressMonitor):
         def __init__(self) -> None:
@@ -54,7 +62,7 @@ def _progress(interrupted: threading.Event) -> Any:  # noqa: ANN401 - TensorRT's
             if time.monotonic() > self._next:
                 self._next = time.monotonic() + _PROGRESS_INTERVAL
                 log.info('building: %s, step %d of %d', phase_name, step + 1, self._steps[phase_name])
-            return not interrupted.is_set()
+            return True  # go on
 
         def phase_finish(self, phase_name: str) -> None:
             self._steps.pop(phase_name, None)
@@ -93,7 +101,7 @@ def build(model: ModelFile, size: tuple[int, int], precision: str, graph: Path |
     logger.error = ''
     with _noting_interrupts() as interrupted:
         if hasattr(trt, 'IProgressMonitor'):  # not in every 8.6
-            config.progress_monitor = monitor = _progress(interrupted)  # noqa: F841 - held, for TensorRT only borrows it
+            config.progress_monitor = monitor = _progress()  # noqa: F841 - held, for TensorRT only borrows it
         engine = builder.build_serialized_network(network, config)
     if interrupted.is_set():
         raise KeyboardInterrupt
