@@ -26,10 +26,7 @@ _PROGRESS_INTERVAL = 5.0
 
 @contextmanager
 def _noting_interrupts() -> Iterator[threading.Event]:
-    """Yield what SIGINT sets instead of raising KeyboardInterrupt, which would be lost in TensorRT's calls of Python.
-
-    The build then goes on to its end: to stop it by the progress monitor crashes tensorrt-rtx 1.4 at times.
-    """
+    """Yield what SIGINT sets instead of raising KeyboardInterrupt, which would be lost in TensorRT's calls of Python."""
     noted = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # where Python handles signals
         yield noted
