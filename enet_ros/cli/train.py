@@ -34,6 +34,8 @@ def add_command(commands: Commands) -> None:
     parser.add_argument('--config', type=Path, metavar='FILE', help='recipe (default: the package\'s for this dataset)')
     parser.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', dest='changes',
                         help='change the recipe, such as seed=2 or stages.decoder.epochs=10; may be repeated')
+    parser.add_argument('--weights', type=Path, metavar='FILE',
+                        help='begin with the weights of this model file; its last layer only if it has the same classes')
     parser.add_argument('--resume', action='store_true', help='go on from the last checkpoints in DIR')
     parser.add_argument('--compile', action='store_true',
                         help='fuse operations with torch.compile: faster steps after a slow start; CPUs need a C++ compiler')
@@ -48,8 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
     from enet_ros.charts import draw_curves
     from enet_ros.training.data import choose_samples
     from enet_ros.training.history import read_history
-    from enet_ros.training.loop import is_main_process, train
+    from enet_ros.training.loop import train
     from enet_ros.training.recipe import read_recipe
+    from enet_ros.training.run_folder import START, is_main_process
 
     dataset = read_dataset(arguments.data)
     config = arguments.config or share_folder() / 'config' / 'train' / f'{dataset.name}.yaml'
@@ -59,7 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.config is None and not config.is_file():
         raise EnetError(f'the package has no recipe for dataset "{dataset.name}": give one with --config')
     recipe = read_recipe(config, arguments.changes)
-    path = train(dataset, recipe, arguments.out, arguments.resume, arguments.compile)
+    weights = arguments.weights
+    if arguments.resume and weights is None and (arguments.out / START).is_file():
+        weights = arguments.out / START
+    path = train(dataset, recipe, arguments.out, arguments.resume, arguments.compile, weights and read_model(weights))
     if not is_main_process():
         return 0
     draw_curves(arguments.out / 'curves.png', [read_history(arguments.out / stage.name) for stage in recipe.stages])

@@ -9,6 +9,7 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
+from enet_ros.cpu import cpu_has_bf16
 from enet_ros.engines.calibration import quantized_graph
 from enet_ros.engines.engine import EngineError
 from enet_ros.engines.onnx_graph import GRAPH_VERSION, MODEL_KEY, VERSION_KEY, export_graph, graph_paths
@@ -37,7 +38,7 @@ class OpenVinoEngine:
 
         """
         core = openvino.Core()
-        has_bf16 = _cpu_has_bf16()
+        has_bf16 = cpu_has_bf16()
         if precision == 'auto':
             precision = 'bf16' if has_bf16 else 'fp32'
         if precision not in _TYPES or (precision == 'bf16' and not has_bf16):
@@ -86,15 +87,6 @@ class OpenVinoEngine:
             (counted.node_name, f'{counted.node_type} {counted.exec_type}', 1e3 * counted.real_time.total_seconds())
             for counted in self._request.profiling_info
         ]
-
-
-def _cpu_has_bf16() -> bool:
-    """Return whether the CPU has instructions for bf16; OpenVINO's own list also names it where it is emulated, slowly."""
-    try:
-        flags = Path('/proc/cpuinfo').read_text(encoding='utf-8').split()
-    except OSError:
-        return False
-    return not {'avx512_bf16', 'amx_bf16'}.isdisjoint(flags)
 
 
 def _find_graph(core: openvino.Core, model: ModelFile) -> Path:

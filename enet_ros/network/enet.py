@@ -183,6 +183,9 @@ class ENet(nn.Module):
     H and W must be multiples of `SIZE_MULTIPLE`; resize or pad outside. The state dict does not depend on `pooling`.
     """
 
+    classifier_name = 'decoder.fullconv'
+    """The layer whose weights mean classes."""
+
     def __init__(self, architecture: ENetArchitecture, pooling: Pooling | None = None) -> None:
         """Make an untrained network whose three up- and downsampling pairs use `pooling` (default: PyTorch's own)."""
         super().__init__()

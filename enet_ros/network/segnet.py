@@ -32,6 +32,9 @@ class SegNet(nn.Module):
     authors' release pools that row, too (45 becomes 23, here 22). The state dict does not depend on `pooling`.
     """
 
+    classifier_name = 'classifier'
+    """The layer whose weights mean classes."""
+
     def __init__(self, architecture: SegNetArchitecture, pooling: Pooling | None = None) -> None:
         """Make an untrained network whose five poolings and unpoolings are those of `pooling` (default: PyTorch's own)."""
         super().__init__()
