@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def cpu_has_bf16() -> bool:
-    """Return whether there are instructions for bf16; without them PyTorch and OpenVINO emulate it, slower than float32."""
+    """Return whether an x86 processor has instructions for bf16; without them it is emulated, slower than float32."""
     try:
         flags = Path('/proc/cpuinfo').read_text(encoding='utf-8').split()
     except OSError:

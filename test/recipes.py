@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import yaml
@@ -24,15 +25,9 @@ RECIPE = Recipe(
 def recipe_file(path: Path, **changes: object) -> Path:
     """Write `RECIPE` with `changes` to `path`; None leaves a key out."""
     fields = {**dataclasses.asdict(RECIPE), **changes}
-    fields = yaml.safe_load(yaml.safe_dump(_plain(fields)))
+    fields = json.loads(json.dumps(fields))  # YAML knows no tuples
     path.write_text(yaml.safe_dump({key: value for key, value in fields.items() if value is not None}))
     return path
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def changed_stage(**changes: object) -> list[dict[str, object]]:

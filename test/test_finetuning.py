@@ -9,89 +9,126 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import make_model
 from recipes import RECIPE, recipe_file
 
 from enet_ros.cli.main import main
 from enet_ros.datasets.prepared import Dataset
 from enet_ros.labels import CAMVID
-from enet_ros.network.load import make_network
+from enet_ros.network.architecture import SegNetArchitecture
 from enet_ros.network.model_file import ModelFile, read_model, write_model
 from enet_ros.training.errors import TrainingError
 from enet_ros.training.loop import train
 
 Make = Callable[..., Dataset]
 
-STEADY = dataclasses.replace(RECIPE, stages=(dataclasses.replace(RECIPE.stages[1], epochs=1, learning_rate=1e-9),))
-"""Trains without going anywhere: what comes out is what went in."""
-LAST_LAYER = 'decoder.fullconv.weight'
-PROJECTION = 'encoder.down1.branch.0.convolution.weight'
+LAST = dataclasses.replace(RECIPE.stages[1], epochs=1, learning_rate=1e-9)
+STEADY = dataclasses.replace(RECIPE, stages=(LAST,))
+"""Trains without going anywhere: what comes out is what went in, except for the statistics of the normalisations."""
 
 
-def _close(first: ModelFile, second: ModelFile, name: str) -> bool:
-    return np.allclose(first.weights[name], second.weights[name], atol=1e-6)
+def _differing(model: ModelFile, start: ModelFile) -> set[str]:
+    """Return the layers that `model` has not kept of `start`."""
+    return {name.rpartition('.')[0] for name, values in start.weights.items() if '.running_' not in name
+            and (values.shape != model.weights[name].shape or not np.allclose(values, model.weights[name], atol=1e-6))}
 
 
 @pytest.fixture
-def begun(drawn_dataset: Make, tmp_path: Path) -> ModelFile:
-    """Return a model of random weights for the classes of `drawn_dataset`."""
-    model = read_model(train(drawn_dataset(), STEADY, tmp_path / 'begun'))
-    weights = {name: np.random.default_rng(3).normal(size=values.shape).astype(np.float32) if values.ndim > 1 else values
-               for name, values in model.weights.items()}
-    write_model(tmp_path / 'begun.safetensors', model.info, weights)
-    return read_model(tmp_path / 'begun.safetensors')
+def start(tmp_path: Path) -> ModelFile:
+    """Return a model for the classes of `drawn_dataset` without dropout, which STEADY has."""
+    return read_model(make_model(tmp_path / 'start.safetensors', seed=5, decoder_dropout=0.0))
 
 
-def test_a_run_begins_with_the_weights_and_names_them(drawn_dataset: Make, begun: ModelFile, tmp_path: Path) -> None:
-    model = read_model(train(drawn_dataset(), STEADY, tmp_path / 'run', start=begun))
-    assert all(_close(model, begun, name) for name in begun.weights if begun.weights[name].ndim > 1)
-    origin = model.info.recipe['weights']
-    assert model.info.license == 'free'
-    assert origin['sha256'] == begun.sha256 and origin['recipe'] == begun.info.recipe and origin['dataset'] == 'drawn'
+@pytest.mark.parametrize('stages', [(LAST,), (dataclasses.replace(RECIPE.stages[0], learning_rate=1e-9), LAST)],
+                         ids=['the whole network', 'its encoder first'])
+def test_a_run_begins_with_the_weights_and_names_them(
+    stages: tuple[object, ...], drawn_dataset: Make, start: ModelFile, tmp_path: Path
+) -> None:
+    model = read_model(train(drawn_dataset(), dataclasses.replace(STEADY, stages=stages), tmp_path / 'run', start=start))
+    assert not _differing(model, start)
+    assert model.info.begun_with == {'sha256': start.sha256, 'dataset': 'none', 'recipe': {'seed': 5}}
+    assert model.info.license == 'free; begun with weights from none: untrained'
+
+
+def test_segnet_begins_with_weights_too(drawn_dataset: Make, tmp_path: Path) -> None:
+    start = read_model(make_model(tmp_path / 's.safetensors', architecture=SegNetArchitecture(len(CAMVID))))
+    recipe = dataclasses.replace(STEADY, stages=(dataclasses.replace(LAST, network='segnet'),))
+    assert not _differing(read_model(train(drawn_dataset(), recipe, tmp_path / 'run', start=start)), start)
 
 
 @pytest.mark.parametrize('count', [2, len(CAMVID)], ids=['fewer classes', 'as many under other names'])
-def test_for_other_classes_the_last_layer_begins_anew(
-    count: int, drawn_dataset: Make, begun: ModelFile, tmp_path: Path
-) -> None:
-    names = tuple(f'class {number}' for number in range(count))
-    labels = dataclasses.replace(CAMVID, names=names, colors=CAMVID.colors[:count])
-    weights = {name: np.zeros(tensor.shape, np.float32) + (tensor.ndim > 1)
-               for name, tensor in make_network(STEADY.architecture(count)).state_dict().items() if tensor.ndim}
-    info = dataclasses.replace(begun.info, labels=labels, architecture=STEADY.architecture(count),
-                               dataset='elsewhere', license='for research alone')
-    write_model(tmp_path / 'other.safetensors', info, weights)
+def test_for_other_classes_the_last_layer_begins_anew(count: int, drawn_dataset: Make, tmp_path: Path) -> None:
+    model = read_model(make_model(tmp_path / 's.safetensors'))
+    labels = dataclasses.replace(CAMVID, names=tuple(map(str, range(count))), colors=CAMVID.colors[:count])
+    info = dataclasses.replace(model.info, labels=labels, architecture=STEADY.architecture(count))
+    last = ('decoder.fullconv.weight', 'decoder.fullconv.bias')
+    few = {name: values[:, :count] if values.ndim > 1 else values[:count]
+           for name, values in model.weights.items() if name in last}
+    write_model(tmp_path / 'other.safetensors', info, model.weights | few)
     other = read_model(tmp_path / 'other.safetensors')
-    model = read_model(train(drawn_dataset(), STEADY, tmp_path / 'run', start=other))
-    assert _close(model, other, PROJECTION)
-    assert model.info.license == 'free; begun with weights from elsewhere: for research alone'
-    assert model.weights[LAST_LAYER].shape[1] == len(CAMVID) and not np.allclose(model.weights[LAST_LAYER], 1)
+    trained = read_model(train(drawn_dataset(), STEADY, tmp_path / 'run', start=other))
+    assert _differing(trained, other) == {'decoder.fullconv'}
 
 
-def test_a_model_of_another_network_is_refused(drawn_dataset: Make, begun: ModelFile, tmp_path: Path) -> None:
-    recipe = dataclasses.replace(STEADY, decoder_activation='relu', decoder_dropout=0.0)
-    with pytest.raises(TrainingError, match=r'begun.safetensors has decoder_activation prelu and the recipe relu'):
-        train(drawn_dataset(), recipe, tmp_path / 'run', start=begun)
-    segnet = dataclasses.replace(RECIPE.stages[1], network='segnet')
-    with pytest.raises(TrainingError, match=r'has network enet and the recipe segnet'):
-        train(drawn_dataset(), dataclasses.replace(RECIPE, stages=(segnet,)), tmp_path / 'run', start=begun)
-    centred = dataclasses.replace(begun, info=dataclasses.replace(begun.info, mean=(0.5, 0.5, 0.5)))
+def test_a_model_of_another_network_is_refused_before_images_are_read(
+    drawn_dataset: Make, start: ModelFile, tmp_path: Path
+) -> None:
+    dataset = drawn_dataset()
+    shutil.rmtree(dataset.root / 'train')  # it would be told, if it were read
+    relu = dataclasses.replace(STEADY, decoder_activation='relu')
+    with pytest.raises(TrainingError, match=r'start.safetensors has decoder_activation prelu and the recipe relu'):
+        train(dataset, relu, tmp_path / 'run', start=start)
+    segnet = read_model(make_model(tmp_path / 's.safetensors', architecture=SegNetArchitecture(len(CAMVID))))
+    with pytest.raises(TrainingError, match=r's.safetensors has network segnet and the recipe enet'):
+        train(dataset, STEADY, tmp_path / 'run', start=segnet)
+    centred = dataclasses.replace(start, info=dataclasses.replace(start.info, mean=(0.5, 0.5, 0.5)))
     with pytest.raises(TrainingError, match=r'takes images less mean \(0.5, 0.5, 0.5\)'):
-        train(drawn_dataset(), STEADY, tmp_path / 'run', start=centred)
+        train(dataset, STEADY, tmp_path / 'run', start=centred)
     assert not (tmp_path / 'run').exists()
 
 
-def test_a_run_resumes_without_the_model_that_it_began_with(
-    drawn_dataset: Make, begun: ModelFile, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    config = recipe_file(tmp_path / 'r.yaml', stages=[dataclasses.asdict(stage) for stage in STEADY.stages])
+@pytest.fixture
+def begun(drawn_dataset: Make, start: ModelFile, tmp_path: Path) -> list[str]:
+    """Return the command of a run that began with `start` and was killed before its first checkpoint."""
+    config = recipe_file(tmp_path / 'r.yaml', stages=[dataclasses.asdict(LAST)])
     command = ['train', '--data', str(drawn_dataset().root), '--out', str(tmp_path / 'run')]
-    assert main([*command, '--config', str(config), '--weights', str(begun.path)]) == 0
-    shutil.rmtree(tmp_path / 'run' / 'decoder')  # as if it had been killed before the first checkpoint
-    begun.path.unlink()
-    assert main([*command, '--resume']) == 0
-    assert _close(read_model(tmp_path / 'run' / 'model.safetensors'), begun, PROJECTION)
+    assert main([*command, '--config', str(config), '--weights', str(start.path)]) == 0
+    shutil.rmtree(tmp_path / 'run' / 'decoder')
+    return command
+
+
+def test_a_run_resumes_without_the_model_that_it_began_with(
+    begun: list[str], start: ModelFile, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    start.path.unlink()
+    assert main([*begun, '--resume']) == 0
+    assert not _differing(read_model(tmp_path / 'run' / 'model.safetensors'), start)
     capfd.readouterr()
-    assert main([*command, '--resume', '--weights', str(tmp_path / 'run' / 'model.safetensors')]) == 1
-    assert 'the first difference is weights' in capfd.readouterr().err
-    assert main([*command, '--resume', '--weights', 'none.safetensors']) == 1
-    assert 'no model file none.safetensors' in capfd.readouterr().err
+    assert main(['info', str(tmp_path / 'run' / 'model.safetensors')]) == 0
+    assert f'begun with   model {start.sha256[:16]}, trained on none' in capfd.readouterr().out
+
+
+def test_what_a_resumed_run_lacks_is_named(
+    begun: list[str], start: ModelFile, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = make_model(tmp_path / 'other.safetensors')
+    (tmp_path / 'run' / 'start.safetensors').unlink()
+    for more, reason in (
+        ([], f'give --weights, the model file that the run began with; its sha256 is {start.sha256}'),
+        (['--weights', str(other)], 'the first difference is begun_with'),
+        (['--weights', 'none.safetensors'], 'no model file none.safetensors'),
+    ):
+        assert main([*begun, '--resume', *more]) == 1
+        assert reason in capfd.readouterr().err
+    assert main([*begun, '--resume', '--weights', str(start.path)]) == 0
+    assert main([*begun, '--resume']) == 0
+
+
+def test_a_new_run_does_not_take_what_an_old_one_began_with(begun: list[str], start: ModelFile, tmp_path: Path) -> None:
+    (tmp_path / 'run' / 'run.json').unlink()
+    anew = [*begun, '--config', str(tmp_path / 'r.yaml')]
+    assert main(anew) == 0
+    assert not (tmp_path / 'run' / 'start.safetensors').exists()
+    model = read_model(tmp_path / 'run' / 'model.safetensors')
+    assert not model.info.begun_with and _differing(model, start)
+    assert main([*anew, '--resume']) == 0

@@ -89,8 +89,6 @@ def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(drawn_dataset: Make, t
     assert not list(last.parent.glob('.*'))  # nothing half-written
 
 
-
-
 def test_a_loss_that_is_not_finite_stops_the_run_which_goes_on_at_a_lower_rate(
     drawn_dataset: Make, tmp_path: Path
 ) -> None:

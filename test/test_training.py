@@ -24,6 +24,7 @@ from enet_ros.training.errors import TrainingError
 from enet_ros.training.history import read_history
 from enet_ros.training.loop import train
 from enet_ros.training.losses import class_weights, segmentation_loss
+from enet_ros.training.task import SegmentationTask
 
 Make = Callable[..., Dataset]
 
@@ -106,6 +107,26 @@ def test_the_average_follows_a_run_of_few_steps(drawn_dataset: Make, tmp_path: P
     moved = sum((state[f'network.{name}'] - values).norm() for name, values in begun.items())
     behind = sum((state[f'network.{name}'] - state[f'average.module.{name}']).norm() for name in begun)
     assert behind < 0.5 * moved
+
+
+@pytest.mark.parametrize('decay', [0.0, 0.5])
+def test_the_average_keeps_no_more_than_the_recipe_says(decay: float, drawn_dataset: Make, tmp_path: Path) -> None:
+    stage = dataclasses.replace(RECIPE.stages[1], epochs=10, learning_rate=5e-3)
+    recipe = dataclasses.replace(RECIPE, ema_decay=decay, stages=(stage,), warmup_epochs=0.0, schedule='poly')
+    moves = []
+
+    class Followed(SegmentationTask):
+        def optimizer_step(self, *arguments: object, **options: object) -> None:
+            before = self.average.module.decoder.fullconv.weight.clone()
+            super().optimizer_step(*arguments, **options)
+            now = self.average.module.decoder.fullconv.weight
+            moves.append(((now - before).norm() / (self.network.decoder.fullconv.weight - before).norm()).item())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('enet_ros.training.loop.SegmentationTask', Followed)
+        train(drawn_dataset(), recipe, tmp_path / 'run')
+    assert moves[1] > 0.7  # much at first, whatever the recipe says
+    np.testing.assert_allclose(moves[-5:], 1 - decay, rtol=1e-3)
 
 
 # One process or one of several, without what chance and normalisation by each process's own share make of it: then the steps
@@ -205,6 +226,7 @@ def test_compiling_without_a_compiler_is_refused(
     with pytest.raises(TrainingError, match=r'install g\+\+, or train without --compile'):
         train(drawn_dataset(), RECIPE, tmp_path / 'run', compiled=True)
     assert not (tmp_path / 'run').exists()
+
 
 def test_the_last_epoch_is_validated_whatever_the_rhythm(drawn_dataset: Make, tmp_path: Path) -> None:
     stage = dataclasses.replace(RECIPE.stages[1], epochs=5)

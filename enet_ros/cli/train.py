@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from enet_ros.training.history import read_history
     from enet_ros.training.loop import train
     from enet_ros.training.recipe import read_recipe
-    from enet_ros.training.run_folder import START, is_main_process
+    from enet_ros.training.run_folder import begun_with, is_main_process
 
     dataset = read_dataset(arguments.data)
     config = arguments.config or share_folder() / 'config' / 'train' / f'{dataset.name}.yaml'
@@ -60,11 +60,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume and arguments.config is None and own.is_file():
         config = own  # what was begun with, changes included
     if arguments.config is None and not config.is_file():
-        raise EnetError(f'the package has no recipe for dataset "{dataset.name}": give one with --config')
+        raise EnetError(f'the package has no recipe for dataset "{dataset.name}": give one with --config, such as '
+                        f'{config.with_name("finetune.yaml")} with --weights')
     recipe = read_recipe(config, arguments.changes)
     weights = arguments.weights
-    if arguments.resume and weights is None and (arguments.out / START).is_file():
-        weights = arguments.out / START
+    if arguments.resume and weights is None:
+        weights = begun_with(arguments.out)
     path = train(dataset, recipe, arguments.out, arguments.resume, arguments.compile, weights and read_model(weights))
     if not is_main_process():
         return 0

@@ -48,6 +48,8 @@ class ModelInfo:
     """The training recipe, as `enet train` read it."""
     license: str
     """What may be done with the weights."""
+    begun_with: dict[str, Any] = field(default_factory=dict)
+    """sha256, dataset and recipe of the model file whose weights the training began with; empty when it began anew."""
     metrics: dict[str, Any] = field(default_factory=dict)
     """Measured results by split, as `enet evaluate` reports them; empty when nothing was measured."""
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -72,6 +74,8 @@ class ModelInfo:
                 raise ModelFileError(f'{name} is {list(values)}: it must be three numbers')
         if min(self.std) <= 0:
             raise ModelFileError(f'std is {list(self.std)}: it must be positive')
+        if not isinstance(self.begun_with, dict) or self.begun_with.keys() not in (set(), {'sha256', 'dataset', 'recipe'}):
+            raise ModelFileError('begun_with must have sha256, dataset and recipe, or be empty')
         if not isinstance(self.metrics, dict) or not all(isinstance(values, dict) for values in self.metrics.values()):
             raise ModelFileError('metrics are no mapping of splits to results')
 
@@ -107,6 +111,7 @@ def write_model(path: Path, info: ModelInfo, weights: dict[str, NDArray[np.float
         'dataset': info.dataset,
         'metrics': json.dumps(info.metrics),
         'recipe': json.dumps(info.recipe),
+        'begun_with': json.dumps(info.begun_with),
         'license': info.license,
     }
     with replacing(path) as temporary:
@@ -174,6 +179,7 @@ def _info(metadata: dict[str, str]) -> ModelInfo:
             dataset=text('dataset'),
             recipe=value('recipe'),
             license=text('license'),
+            begun_with=value('begun_with') if 'begun_with' in metadata else {},  # older files have none
             metrics=value('metrics'),
             mean=tuple(value('mean')),
             std=tuple(value('std')),

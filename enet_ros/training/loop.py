@@ -6,9 +6,9 @@ import logging
 import os
 import shutil
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import lightning
 import torch
@@ -30,7 +30,7 @@ from enet_ros.training.data import Images, choose_samples, load_images
 from enet_ros.training.errors import TrainingError
 from enet_ros.training.losses import class_weights
 from enet_ros.training.recipe import Recipe, Stage
-from enet_ros.training.run_folder import claim_folder, is_main_process, write_identity
+from enet_ros.training.run_folder import identify_run, is_main_process, write_identity
 from enet_ros.training.task import SegmentationTask
 
 log = logging.getLogger(__name__)
@@ -43,31 +43,37 @@ def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool = False, com
     `out` gets recipe.yaml and a folder for each stage with last.ckpt, best.ckpt where there is something to validate on,
     and the figures of each epoch in log/version_N/metrics.csv and for TensorBoard. A stage hands on its best weights, or its
     last ones where nothing is validated. With `resume`, stages go on from their last checkpoints, and finished ones are
-    passed over. `compiled` has torch.compile fuse the network's operations. The first stage begins with the weights of
-    `start`, except for the last layer where the classes are others; `out` keeps a copy of it.
+    passed over. `compiled` has torch.compile fuse the network's operations. The network begins with the weights of `start`,
+    except for the last layer where the classes are others; `out` keeps a copy of it.
 
     Raises:
         EnetError: `out` holds a run and `resume` is not set, or holds that of another recipe or dataset, a split is missing
             or damaged, `start` is of another network, the loss is no longer finite, or a signal stopped the run.
 
     """
-    identity = claim_folder(out, recipe, dataset, resume, start)
+    recipe = replace(recipe, precision=_precision(recipe))  # said in run.json: elsewhere it might be another
+    identity = identify_run(out, recipe, dataset, resume, start)
     if compiled and not torch.cuda.is_available() and not (shutil.which('g++') or shutil.which('clang++')):
         raise TrainingError('torch.compile on a CPU needs a C++ compiler: install g++, or train without --compile')
+    architecture = recipe.architecture(len(dataset.labels))
+    torch.manual_seed(recipe.seed)
+    network = make_network(architecture)
+    if start:
+        _begin_with(start, network, architecture, dataset.labels)
     chosen = choose_samples(dataset, recipe)
+    processes = int(os.environ.get('WORLD_SIZE', '1'))
+    if min(recipe.batch_size, len(chosen[0])) < processes:
+        raise TrainingError(f'batch_size {recipe.batch_size} and {len(chosen[0])} samples leave some of {processes} '
+                            'processes without any: start fewer')
     data = (load_images(dataset, chosen[0], recipe.size, 'reading training samples'),
             load_images(dataset, chosen[1], recipe.size, 'reading validation samples'))
     pixels = data[0].pixels(len(dataset.labels))
     if not pixels.any():
         raise DatasetError(f'no pixel of {dataset.root}, {", ".join(recipe.splits)} has a class: all is void')
     logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)  # else it advertises on every start
-    torch.manual_seed(recipe.seed)
-    architecture = recipe.architecture(len(dataset.labels))
-    network = make_network(architecture)
-    if start:
-        _begin_with(start, network, architecture, dataset.labels)
     if is_main_process():  # only now: nothing that was read so far can stop the run any more
         write_identity(out, identity, start)
+        log.info('training %s in precision %s%s', out, recipe.precision, f', begun with {start.path}' if start else '')
     for stage in recipe.stages:
         weights = class_weights(pixels, stage.class_weight_constant)
         log.info('stage %s of %s: %d epochs', stage.name, ', '.join(each.name for each in recipe.stages), stage.epochs)
@@ -77,8 +83,9 @@ def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool = False, com
         labels=dataset.labels,
         training_size=recipe.size,
         dataset=dataset.name,
-        recipe=asdict(recipe) | ({'weights': _origin(start)} if start else {}),
+        recipe=asdict(recipe),
         license=_license(dataset, start),
+        begun_with={'sha256': start.sha256, 'dataset': start.info.dataset, 'recipe': start.info.recipe} if start else {},
     )
     weights_by_name = {name: tensor.contiguous().numpy() for name, tensor in network.state_dict().items()
                        if tensor.is_floating_point()}
@@ -92,8 +99,8 @@ def _begin_with(start: ModelFile, network: ENet | SegNet, architecture: Architec
     """Give `network` the weights of `start`; a last layer for other classes than `labels` is left as it is."""
     info = start.info
     there, here = asdict(info.architecture), asdict(architecture)
-    for option in here.keys() - {'classes', 'decoder_dropout'}:  # neither changes the other layers
-        if there.get(option) != here[option]:
+    for option in here:  # the network's name first
+        if option not in ('classes', 'decoder_dropout') and there.get(option) != here[option]:
             raise TrainingError(f'{start.path} has {option} {there.get(option)} and the recipe {here[option]}: '
                                 'begin with a model of the same network, or change the recipe')
     if (info.mean, info.std) != ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)):
@@ -102,13 +109,6 @@ def _begin_with(start: ModelFile, network: ENet | SegNet, architecture: Architec
     kept = {name: values for name, values in load_network(start).state_dict().items()
             if info.labels.names == labels.names or not name.startswith(network.classifier_name)}
     network.load_state_dict(kept, strict=False)
-    log.info('beginning with the weights of %s%s', start.path,
-             '' if info.labels.names == labels.names else ', its last layer anew for other classes')
-
-
-def _origin(start: ModelFile) -> dict[str, Any]:
-    """Return what a model file tells of the one that its training began with."""
-    return {'sha256': start.sha256, 'dataset': start.info.dataset, 'recipe': start.info.recipe}
 
 
 def _license(dataset: Dataset, start: ModelFile | None) -> str:
@@ -122,7 +122,7 @@ def _precision(recipe: Recipe) -> Literal['32-true', 'bf16-mixed', '16-mixed']:
     """Return the precision of `recipe` on this machine."""
     if recipe.precision != 'auto':
         return recipe.precision
-    has_bf16 = torch.cuda.is_bf16_supported(False) if torch.cuda.is_available() else cpu_has_bf16()
+    has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if torch.cuda.is_available() else cpu_has_bf16()
     return 'bf16-mixed' if has_bf16 else '32-true'
 
 
@@ -137,9 +137,6 @@ def _train_stage(network: ENet | SegNet, recipe: Recipe, stage: Stage, data: tup
     if compiled:
         task.network.compile()
     processes, here = int(os.environ.get('WORLD_SIZE', '1')), int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
-    if min(recipe.batch_size, len(data[0].names)) < processes:
-        raise TrainingError(f'batch_size {recipe.batch_size} and {len(data[0].names)} samples leave some of {processes} '
-                            'processes without any: start fewer')
     last = folder / LAST
     if last.is_file():
         read_checkpoint(last)

@@ -65,8 +65,8 @@ class Recipe:
     warmup_epochs: float
     """It rises from zero for so long before."""
     ema_decay: float
-    """What the moving average of the weights keeps at a step, at the n-th no more than (1 + n) / (10 + n). It is the average
-    that is validated and kept. 0 = none."""
+    """What the moving average of the weights keeps at a step, after n steps no more than (1 + n) / (10 + n). The average is
+    what is validated and kept. 0 = none."""
     precision: Literal['auto', '32-true', 'bf16-mixed', '16-mixed']
     """Of the arithmetic, in Lightning's terms; weights stay float32. auto = bf16-mixed where there is bf16, else 32-true."""
     seed: int

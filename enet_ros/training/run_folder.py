@@ -14,7 +14,7 @@ import yaml
 
 from enet_ros.datasets.prepared import Dataset
 from enet_ros.files import replacing
-from enet_ros.network.model_file import ModelFile
+from enet_ros.network.model_file import ModelFile, read_model
 from enet_ros.training.errors import TrainingError
 from enet_ros.training.recipe import Recipe
 
@@ -29,7 +29,7 @@ def is_main_process() -> bool:
     return os.environ.get('RANK', '0') == '0'
 
 
-def claim_folder(out: Path, recipe: Recipe, dataset: Dataset, resume: bool, start: ModelFile | None) -> str:
+def identify_run(out: Path, recipe: Recipe, dataset: Dataset, resume: bool, start: ModelFile | None) -> str:
     """Return what identifies a run, as JSON, after making sure that `out` is free or, to resume, holds this very run.
 
     `start` is the model file that it begins with. Nothing is written yet.
@@ -40,7 +40,7 @@ def claim_folder(out: Path, recipe: Recipe, dataset: Dataset, resume: bool, star
     """
     names = list(dataset.labels.names)
     run = {'dataset': dataset.name, 'classes': names, 'pixels': dataset.pixels, 'recipe': asdict(recipe),
-           'weights': start and start.sha256}
+           'begun_with': start and start.sha256}
     text = json.dumps(run, indent=2) + '\n'
     path = out / 'run.json'
     if not is_main_process():
@@ -54,7 +54,7 @@ def claim_folder(out: Path, recipe: Recipe, dataset: Dataset, resume: bool, star
         return text
     if not resume:
         raise TrainingError(f'{out} already holds a run: add --resume to go on with it, or choose another folder')
-    there, here = (_flat(_without_rates(json.loads(run))) for run in (path.read_text(encoding='utf-8'), text))
+    there, here = (_flat(_without_rates(json.loads(one))) for one in (path.read_text(encoding='utf-8'), text))
     if differing := [key for key in {**there, **here} if there.get(key) != here.get(key)]:
         raise TrainingError(
             f'{out} holds a run with another recipe or dataset, the first difference is {differing[0]}, '
@@ -65,16 +65,40 @@ def claim_folder(out: Path, recipe: Recipe, dataset: Dataset, resume: bool, star
 
 
 def write_identity(out: Path, identity: str, start: ModelFile | None) -> None:
-    """Write run.json, recipe.yaml, which --config reads, and a copy of `start`."""
-    with replacing(out / 'run.json') as temporary:
-        temporary.write_text(identity, encoding='utf-8')
+    """Write a copy of `start`, recipe.yaml, which --config reads, and at last run.json.
+
+    Raises:
+        EnetError: something cannot be written, or `start` is no longer what was read.
+
+    """
+    if start:
+        with replacing(out / START) as temporary:
+            shutil.copyfile(start.path, temporary)
+            if read_model(temporary).sha256 != start.sha256:
+                raise TrainingError(f'{start.path} was changed while images were read: start again')
+    else:
+        (out / START).unlink(missing_ok=True)  # of a run whose run.json was removed
     with replacing(out / 'recipe.yaml') as temporary:
         # by way of JSON, since YAML knows no tuples
         text = yaml.safe_dump(json.loads(identity)['recipe'], sort_keys=False, default_flow_style=None)
         temporary.write_text(text, encoding='utf-8')
-    if start and start.path != out / START:
-        with replacing(out / START) as temporary:
-            shutil.copyfile(start.path, temporary)
+    with replacing(out / 'run.json') as temporary:
+        temporary.write_text(identity, encoding='utf-8')
+
+
+def begun_with(out: Path) -> Path | None:
+    """Return the copy of the model file that the run in `out` began with; None where there is no run, or one begun anew.
+
+    Raises:
+        TrainingError: the copy is gone.
+
+    """
+    path = out / 'run.json'
+    digest = json.loads(path.read_text(encoding='utf-8')).get('begun_with') if path.is_file() else None
+    if digest and not (out / START).is_file():
+        raise TrainingError(f'{out / START} is gone: give --weights, the model file that the run began with; '
+                            f'its sha256 is {digest}')
+    return out / START if digest else None
 
 
 def _without_rates(run: dict[str, Any]) -> dict[str, Any]:
