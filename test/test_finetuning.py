@@ -57,7 +57,10 @@ def test_segnet_begins_with_weights_too(drawn_dataset: Make, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize('count', [2, len(CAMVID)], ids=['fewer classes', 'as many under other names'])
-def test_for_other_classes_the_last_layer_begins_anew(count: int, drawn_dataset: Make, tmp_path: Path) -> None:
+def test_for_other_classes_the_last_layer_begins_anew(
+    count: int, drawn_dataset: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level('INFO')
     model = read_model(make_model(tmp_path / 's.safetensors'))
     labels = dataclasses.replace(CAMVID, names=tuple(map(str, range(count))), colors=CAMVID.colors[:count])
     info = dataclasses.replace(model.info, labels=labels, architecture=STEADY.architecture(count))
@@ -68,6 +71,7 @@ def test_for_other_classes_the_last_layer_begins_anew(count: int, drawn_dataset:
     other = read_model(tmp_path / 'other.safetensors')
     trained = read_model(train(drawn_dataset(), STEADY, tmp_path / 'run', start=other))
     assert _differing(trained, other) == {'decoder.fullconv'}
+    assert 'its classes are others, so the last layer began anew' in caplog.text
 
 
 def test_a_model_of_another_network_is_refused_before_images_are_read(
@@ -101,7 +105,11 @@ def test_a_run_resumes_without_the_model_that_it_began_with(
     begun: list[str], start: ModelFile, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     start.path.unlink()
+    capfd.readouterr()
     assert main([*begun, '--resume']) == 0
+    assert 'last layer began anew' not in capfd.readouterr().err
+    assert main([*begun, '--resume']) == 0
+    assert 'stage decoder is finished' in capfd.readouterr().err
     assert not _differing(read_model(tmp_path / 'run' / 'model.safetensors'), start)
     capfd.readouterr()
     assert main(['info', str(tmp_path / 'run' / 'model.safetensors')]) == 0
@@ -112,6 +120,8 @@ def test_what_a_resumed_run_lacks_is_named(
     begun: list[str], start: ModelFile, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     other = make_model(tmp_path / 'other.safetensors')
+    checkpoint = tmp_path / 'best.ckpt'
+    checkpoint.write_bytes(b'PK' * 100)
     (tmp_path / 'run' / 'start.safetensors').unlink()
     for more, reason in (
         ([], f'give --weights, the model file that the run began with; its sha256 is {start.sha256}'),
@@ -120,6 +130,11 @@ def test_what_a_resumed_run_lacks_is_named(
     ):
         assert main([*begun, '--resume', *more]) == 1
         assert reason in capfd.readouterr().err
+    assert main([*begun[:-1], str(tmp_path / 'none'), '--resume']) == 1
+    assert 'there is no run to resume in' in capfd.readouterr().err
+    assert main([*begun[:-1], str(tmp_path / 'none'), '--config', str(tmp_path / 'r.yaml'), '--weights',
+                 str(checkpoint)]) == 1
+    assert 'is a checkpoint of a training' in capfd.readouterr().err
     assert main([*begun, '--resume', '--weights', str(start.path)]) == 0
     assert main([*begun, '--resume']) == 0
 

@@ -60,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume and arguments.config is None and own.is_file():
         config = own  # what was begun with, changes included
     if arguments.config is None and not config.is_file():
+        if arguments.resume:
+            raise EnetError(f'there is no run to resume in {arguments.out}: check --out, or begin one without --resume')
         raise EnetError(f'the package has no recipe for dataset "{dataset.name}": give one with --config, such as '
                         f'{config.with_name("finetune.yaml")} with --weights')
     recipe = read_recipe(config, arguments.changes)

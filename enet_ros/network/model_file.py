@@ -140,6 +140,8 @@ def read_model(path: Path) -> ModelFile:
     except SafetensorError as error:
         if path.suffix == '.onnx':
             raise ModelFileError(f'{path} is an ONNX graph, not a model file: give the .safetensors of that name') from error
+        if path.suffix == '.ckpt':
+            raise ModelFileError(f'{path} is a checkpoint of a training: give the model.safetensors of its run') from error
         raise ModelFileError(f'{path} is damaged or no safetensors file ({error}): fetch it again') from error
     except ModelFileError as error:
         raise ModelFileError(f'model file {path}: {error}') from error

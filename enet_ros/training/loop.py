@@ -73,7 +73,10 @@ def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool = False, com
     logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)  # else it advertises on every start
     if is_main_process():  # only now: nothing that was read so far can stop the run any more
         write_identity(out, identity, start)
-        log.info('training %s in precision %s%s', out, recipe.precision, f', begun with {start.path}' if start else '')
+        log.info('training %s in precision %s', out, recipe.precision)
+        if start:
+            log.info('begun with the weights of %s%s', start.path, '' if start.info.labels.names == dataset.labels.names
+                     else '; its classes are others, so the last layer began anew')
     for stage in recipe.stages:
         weights = class_weights(pixels, stage.class_weight_constant)
         log.info('stage %s of %s: %d epochs', stage.name, ', '.join(each.name for each in recipe.stages), stage.epochs)
@@ -139,7 +142,8 @@ def _train_stage(network: ENet | SegNet, recipe: Recipe, stage: Stage, data: tup
     processes, here = int(os.environ.get('WORLD_SIZE', '1')), int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
     last = folder / LAST
     if last.is_file():
-        read_checkpoint(last)
+        done, steps = read_checkpoint(last)['global_step'], stage.epochs * task.steps_per_epoch
+        log.info('stage %s %s', stage.name, 'is finished' if done >= steps else f'goes on after step {done} of {steps}')
     validated = bool(data[1].names)
     with warnings.catch_warnings():
         # Lightning warns of its own use of PyTorch, of folders that hold logs, and of loaders without worker processes
