@@ -28,10 +28,10 @@ def test_it_is_a_camvid_network_of_the_packages_recipes(shipped_model: Path) -> 
     info = read_model(shipped_model).info
     assert info.labels == CAMVID and info.training_size == (480, 360)
     # as the card tells: one training, and a second one that began with its model
+    trainings = {'camvid_cpu.yaml': ['precision=bf16-mixed'], 'finetune.yaml': ['splits=[train, val]', 'precision=32-true']}
     first, second = (
         json.loads(json.dumps(dataclasses.asdict(read_recipe(ROOT / 'config' / 'train' / name, changes))))
-        for name, changes in (('camvid_cpu.yaml', ['precision=bf16-mixed']), ('finetune.yaml', ['splits=[train, val]',
-                                                                                               'precision=32-true']))
+        for name, changes in trainings.items()
     )
     assert info.begun_with['recipe'] == first and info.recipe == second
 
