@@ -273,6 +273,25 @@ def test_a_signal_while_the_node_starts_ends_it_quietly(how: signal.Signals, sma
         assert 'Traceback' not in process.log() and 'FATAL' not in process.log(), process.log()
 
 
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_a_signal_between_start_and_first_image_ends_it_quietly(how: signal.Signals, small_model: Path) -> None:
+    script = f"""
+import os, signal, sys, time
+from enet_ros.ros import segment_node
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs have not
+class Node(segment_node.SegmentNode):
+    def __init__(self):
+        super().__init__()
+        os.kill(os.getpid(), {int(how)})
+        time.sleep(0.5)
+segment_node.SegmentNode = Node
+sys.exit(segment_node.main())
+"""
+    done = subprocess.run([sys.executable, '-c', script, '--ros-args', '-p', f'model:={small_model}'],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and 'Traceback' not in done.stderr and 'FATAL' not in done.stderr, done.stderr
+
+
 def test_a_second_interrupt_breaks_nothing_off(small_model: Path, tmp_path: Path) -> None:
     process = Process('/twice', tmp_path / 'log', small_model)
     process.wait_for_log('segmenting')

@@ -157,6 +157,7 @@ def test_an_interrupt_of_a_build_is_not_lost(shipped_model: Path) -> None:
     # in a process of its own: rclpy, which other tests load, handles signals in its own way
     script = f"""
 import os, signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs have not
 import {sys.modules['tensorrt'].__name__} as trt
 sys.modules['tensorrt'] = trt
 from pathlib import Path

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -198,6 +199,11 @@ def _class_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(',') if name.strip())
 
 
+def _shut_down() -> None:
+    with suppress(RCLError):  # the shutdown that a signal brings may come between its question and its act
+        rclpy.try_shutdown()
+
+
 def main() -> int:
     """Run the node until it is interrupted; return 1 when it cannot start, 2 for arguments that ROS does not take."""
     logger = rclpy.logging.get_logger('enet')
@@ -205,35 +211,38 @@ def main() -> int:
     try:
         rclpy.init()
         initialized = True
+        executor = SingleThreadedExecutor()  # first: it cannot be made any more when a signal came while the model was read
         node = SegmentNode()
     except (InvalidParameterTypeException, InvalidParameterValueException, NameValidationException, RCLError) as error:
         if initialized and not rclpy.ok():  # by a signal while it was starting
             return 0
         logger.fatal(' '.join(str(error).split()))
-        rclpy.try_shutdown()
+        _shut_down()
         return 2
     except KeyboardInterrupt:
-        rclpy.try_shutdown()
+        _shut_down()
         return 0
     except EnetError as error:
         logger.fatal(str(error))
-        rclpy.try_shutdown()
+        _shut_down()
         return 1
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
     try:
+        executor.add_node(node)
         while rclpy.ok():
             # not spin(): a signal that comes just before it waits does not wake it (rclpy 7.1.6, one stop in ten)
             executor.spin_once(timeout_sec=1.0)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RCLError:
+        if rclpy.ok():
+            raise  # else a signal ended the context meanwhile
     finally:
         # a second one, of an impatient user or of launch, must not break off what is left to do
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         node.stop_worker()
         print(node.counts(), file=sys.stderr)  # the context is down by now, and logging with it
         node.destroy_node()
-        rclpy.try_shutdown()
+        _shut_down()
     return 0
 
 
