@@ -46,7 +46,7 @@ def test_a_run_begins_with_the_weights_and_names_them(
 ) -> None:
     model = read_model(train(drawn_dataset(), dataclasses.replace(STEADY, stages=stages), tmp_path / 'run', start=start))
     assert not _differing(model, start)
-    assert model.info.begun_with == {'sha256': start.sha256, 'dataset': 'none', 'recipe': {'seed': 5}}
+    assert model.info.begun_with == {'sha256': start.sha256, 'dataset': 'none', 'recipe': {'seed': 5}, 'begun_with': {}}
     assert model.info.license == 'free; begun with weights from none: untrained'
 
 
@@ -116,17 +116,38 @@ def test_a_run_resumes_without_the_model_that_it_began_with(
     assert f'begun with   model {start.sha256[:16]}, trained on none' in capfd.readouterr().out
 
 
+def test_a_model_names_all_that_it_came_of(
+    begun: list[str], start: ModelFile, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*begun, '--resume']) == 0
+    first = read_model(tmp_path / 'run' / 'model.safetensors')
+    second = [*begun[:-1], str(tmp_path / 'second'), '--config', str(tmp_path / 'r.yaml'), '--weights', str(first.path)]
+    assert main(second) == 0
+    model = tmp_path / 'second' / 'model.safetensors'
+    assert [link['sha256'] for link in read_model(model).info.lineage()] == [first.sha256, start.sha256]
+    capfd.readouterr()
+    assert main(['info', str(model)]) == 0
+    lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith('begun with')]
+    assert lines == [f'begun with   model {first.sha256[:16]}, trained on drawn',
+                     f'begun with   model {start.sha256[:16]}, trained on none']
+
+
 def test_what_a_resumed_run_lacks_is_named(
     begun: list[str], start: ModelFile, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     other = make_model(tmp_path / 'other.safetensors')
     checkpoint = tmp_path / 'best.ckpt'
     checkpoint.write_bytes(b'PK' * 100)
-    (tmp_path / 'run' / 'start.safetensors').unlink()
+    copy = tmp_path / 'run' / 'start.safetensors'
+    copy.write_bytes(copy.read_bytes()[:-100])
+    assert main([*begun, '--resume']) == 1
+    assert f'{copy} is damaged: give --weights' in capfd.readouterr().err
+    copy.unlink()
     for more, reason in (
-        ([], f'give --weights, the model file that the run began with; its sha256 is {start.sha256}'),
+        ([], f'{copy} is gone: give --weights, the model file that the run began with; its sha256 is {start.sha256}'),
         (['--weights', str(other)], 'the first difference is begun_with'),
         (['--weights', 'none.safetensors'], 'no model file none.safetensors'),
+        (['--weights', str(tmp_path)], f'{tmp_path} is a folder: give the model file in it'),
     ):
         assert main([*begun, '--resume', *more]) == 1
         assert reason in capfd.readouterr().err

@@ -80,6 +80,11 @@ DAMAGES = {
     'size of fractions': (_says('training_size', [96.0, 64.0]), 'training_size'),
     'a fraction of classes': (_says('architecture', {'network': 'enet', 'classes': 11.0}), 'classes is 11.0'),
     'a class without name': (_says('class_names', [*CAMVID.names[:-1], 5]), 'class name 5 is no text'),
+    'a start as list': (_says('begun_with', ['x']), 'begun_with must have sha256'),
+    'a start whose start lacks something': (
+        _says('begun_with', {'sha256': '0', 'dataset': 'x', 'recipe': {}, 'begun_with': {'sha256': '1'}}),
+        'begun_with must have sha256',
+    ),
     'metrics as list': (_says('metrics', []), 'metrics'),
     'two means': (_says('mean', [0, 0]), r'mean is \[0, 0\]'),
     'zero std': (_says('std', [1, 0, 1]), r'std is \[1, 0, 1\]'),

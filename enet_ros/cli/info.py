@@ -39,8 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f'sha256       {model.sha256}')
     print(f'architecture {count} parameters, ' + ', '.join(f'{k} {v}' for k, v in asdict(info.architecture).items()))
     print(f'trained on   {info.dataset} at {info.training_size[0]}x{info.training_size[1]}')
-    if info.begun_with:
-        print(f'begun with   model {info.begun_with["sha256"][:16]}, trained on {info.begun_with["dataset"]}')
+    for start in info.lineage():
+        print(f'begun with   model {start["sha256"][:16]}, trained on {start["dataset"]}')
     print(f'input        RGB in [0, 1], mean {list(info.mean)}, std {list(info.std)}')
     print(f'licence      {info.license}')
     for number, (name, color) in enumerate(zip(info.labels.names, info.labels.colors)):

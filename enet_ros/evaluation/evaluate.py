@@ -105,7 +105,7 @@ def check_labels(segmenter: Segmenter, dataset: Dataset) -> None:
         raise DatasetError(
             f'the model {segmenter.model.path} tells {len(segmenter.labels)} classes apart '
             f'({", ".join(segmenter.labels.names[:3])}, ...), the dataset {dataset.root} has {len(dataset.labels)} '
-            f'({", ".join(dataset.labels.names[:3])}, ...): evaluate on a dataset with the classes it was trained on'
+            f'({", ".join(dataset.labels.names[:3])}, ...): give --model, one with these classes'
         )
 
 

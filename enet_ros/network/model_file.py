@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class ModelInfo:
     license: str
     """What may be done with the weights."""
     begun_with: dict[str, Any] = field(default_factory=dict)
-    """sha256, dataset and recipe of the model file whose weights the training began with; empty when it began anew."""
+    """sha256, dataset, recipe and, in turn, begun_with of the model file that the training began with; empty for none."""
     metrics: dict[str, Any] = field(default_factory=dict)
     """Measured results by split, as `enet evaluate` reports them; empty when nothing was measured."""
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -74,10 +75,18 @@ class ModelInfo:
                 raise ModelFileError(f'{name} is {list(values)}: it must be three numbers')
         if min(self.std) <= 0:
             raise ModelFileError(f'std is {list(self.std)}: it must be positive')
-        if not isinstance(self.begun_with, dict) or self.begun_with.keys() not in (set(), {'sha256', 'dataset', 'recipe'}):
-            raise ModelFileError('begun_with must have sha256, dataset and recipe, or be empty')
+        for model in self.lineage():
+            if not isinstance(model, dict) or not {'sha256', 'dataset', 'recipe'} <= model.keys():
+                raise ModelFileError('begun_with must have sha256, dataset and recipe, or be empty')
         if not isinstance(self.metrics, dict) or not all(isinstance(values, dict) for values in self.metrics.values()):
             raise ModelFileError('metrics are no mapping of splits to results')
+
+    def lineage(self) -> Iterator[dict[str, Any]]:
+        """Yield `begun_with`, then that of the model it names, and so on to the one that was begun with random weights."""
+        model = self.begun_with
+        while model:
+            yield model
+            model = model.get('begun_with', {})
 
 
 @dataclass(frozen=True)
@@ -135,6 +144,8 @@ def read_model(path: Path) -> ModelFile:
         raise ModelFileError(f'model file {path}: its weights are not float32 ({error}): export it again') from error
     except FileNotFoundError as error:
         raise ModelFileError(f'no model file {path}: check the path, or train one with "enet train"') from error
+    except IsADirectoryError as error:
+        raise ModelFileError(f'{path} is a folder: give the model file in it, such as model.safetensors') from error
     except OSError as error:
         raise ModelFileError(f'cannot read model file {path}: {error.strerror or error}') from error
     except SafetensorError as error:

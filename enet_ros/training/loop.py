@@ -88,7 +88,8 @@ def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool = False, com
         dataset=dataset.name,
         recipe=asdict(recipe),
         license=_license(dataset, start),
-        begun_with={'sha256': start.sha256, 'dataset': start.info.dataset, 'recipe': start.info.recipe} if start else {},
+        begun_with={'sha256': start.sha256, 'dataset': start.info.dataset, 'recipe': start.info.recipe,
+                    'begun_with': start.info.begun_with} if start else {},
     )
     weights_by_name = {name: tensor.contiguous().numpy() for name, tensor in network.state_dict().items()
                        if tensor.is_floating_point()}

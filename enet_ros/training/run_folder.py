@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -90,15 +91,15 @@ def begun_with(out: Path) -> Path | None:
     """Return the copy of the model file that the run in `out` began with; None where there is no run, or one begun anew.
 
     Raises:
-        TrainingError: the copy is gone.
+        TrainingError: the copy is gone or damaged.
 
     """
-    path = out / 'run.json'
+    path, start = out / 'run.json', out / START
     digest = json.loads(path.read_text(encoding='utf-8')).get('begun_with') if path.is_file() else None
-    if digest and not (out / START).is_file():
-        raise TrainingError(f'{out / START} is gone: give --weights, the model file that the run began with; '
-                            f'its sha256 is {digest}')
-    return out / START if digest else None
+    if digest and not (start.is_file() and hashlib.sha256(start.read_bytes()).hexdigest() == digest):
+        raise TrainingError(f'{start} is {"damaged" if start.exists() else "gone"}: give --weights, the model file that the '
+                            f'run began with; its sha256 is {digest}')
+    return start if digest else None
 
 
 def _without_rates(run: dict[str, Any]) -> dict[str, Any]:
