@@ -17,6 +17,7 @@ from enet_ros.datasets.labelme import find_labelme
 from enet_ros.datasets.prepared import Dataset, DatasetError
 from enet_ros.datasets.splitting import by_prefix
 from enet_ros.datasets.writing import write_dataset
+from enet_ros.errors import EnetError
 from enet_ros.files import write_image
 from enet_ros.labels import VOID
 
@@ -29,7 +30,8 @@ classes:
   - {name: box, color: [0, 0, 142], from: [box, crate]}
 void: [__ignore__]
 """
-SQUARE = [[2, 1], [5, 1], [5, 3], [2, 3]]  # corners as pixels: columns 2 to 5 of rows 1 to 3
+SQUARE = [[2, 1], [5, 1], [5, 3], [2, 3]]  # labelme's corners are pixels: columns 2 to 5 of rows 1 to 3
+OUTLINE = [[2, 1], [6, 1], [6, 4], [2, 4]]  # COCO's are points between pixels: the same square
 
 
 @pytest.fixture
@@ -82,12 +84,41 @@ def test_labelme_polygons_are_drawn_in_their_order(classes: Path, tmp_path: Path
     )
 
 
+def test_labelme_corners_are_in_the_pixels_that_they_lie_in(classes: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).uniform(0, 0.99, (4, 2))
+    annotate(tmp_path / 'src', 'a', shape('box', (SQUARE + pixels).tolist()))
+    annotate(tmp_path / 'src', 'b', shape('box', SQUARE, 'rotation'))
+    annotate(tmp_path / 'src', 'c', shape('box', SQUARE, 'rectangle'))  # X-AnyLabeling's have four corners
+    dataset = write_dataset(tmp_path / 'out', find_labelme(tmp_path / 'src', classes, by_prefix(['c'])))
+    for sample in (*dataset.samples('train'), *dataset.samples('val')):
+        assert sample.read()[1].tolist() == expected((slice(1, 4), slice(2, 6), 1)), sample
+
+
+def test_labelme_images_are_those_that_are_named(classes: Path, tmp_path: Path) -> None:
+    root = tmp_path / 'src'
+    annotate(root, 'a')
+    image(root / 'a.png')  # such as an exported mask
+    annotate(root, 'b', imagePath='..\\photos\\old.png').with_name('b.jpg').unlink()
+    image(tmp_path / 'photos' / 'old.png')
+    annotate(root, 'c', imagePath='renamed.jpg')
+    pairs = find_labelme(root, classes, by_prefix(['c'])).splits
+    assert [pair.image_path.resolve() for pair in (*pairs['train'], *pairs['val'])] == [
+        root / 'a.jpg', tmp_path / 'photos' / 'old.png', root / 'c.jpg'
+    ]
+    dataset = convert_labelme(root, classes)
+    assert {sample.image_path.name for split in ('train', 'val') for sample in dataset.samples(split)} == {
+        'a.jpg', 'b.png', 'c.jpg'
+    }
+
+
 def test_labelme_rectangles_circles_and_masks_are_drawn(classes: Path, tmp_path: Path) -> None:
     mask = cv2.imencode('.png', np.array([[0, 255], [255, 255], [0, 255]], np.uint8))[1].tobytes()
     for name, one, area in (
         ('rectangle', shape('box', [[5, 3], [2, 1]], 'rectangle'), expected((slice(1, 4), slice(2, 6), 1))),
         ('mask', shape('box', [[8, 6], [9, 8]], 'mask', mask=base64.b64encode(mask).decode()),
          expected((slice(6, 8), slice(9, 10), 1), (slice(7, 8), slice(8, 10), 1))),
+        ('half', shape('box', [[-1, -1], [0, 1]], 'mask', mask=base64.b64encode(mask).decode()),
+         expected((slice(0, 2), slice(0, 1), 1))),
         ('circle', shape('box', [[4, 4], [4, 5]], 'circle'),
          expected((slice(3, 6), slice(4, 5), 1), (slice(4, 5), slice(3, 6), 1))),
     ):
@@ -117,11 +148,12 @@ def test_images_that_are_not_annotated_are_left_out(classes: Path, tmp_path: Pat
     ({'shapes': [shape('cat', SQUARE)]}, r'a.json holds class "cat", which is not in the classes file'),
     ({'shapes': [shape('box', SQUARE[:2], 'line')]}, r'a.json holds a shape of type line, which has no area'),
     ({'shapes': [shape('box', [[1]])]}, r'a.json is no file of labelme'),
+    ({'shapes': [shape('box', [[1, 2], [1, float('inf')]], 'circle')]}, r'a.json is no file of labelme: a corner'),
     ({'shapes': [shape('box', SQUARE, 'mask', mask='eA==')]}, r'a.json is no file of labelme: a mask is no PNG'),
     ({'shapes': [{'label': 'box'}]}, r"a.json lacks 'points'"),
     ({'imageHeight': None}, r'a.json is no file of labelme'),
     ({'imageHeight': 9}, r'a.jpg is 10x8 but its labels .*a.json are 10x9'),
-], ids=['unknown class', 'line', 'no points', 'bad mask', 'key missing', 'no size', 'other size'])
+], ids=['unknown class', 'line', 'no points', 'no number', 'bad mask', 'key missing', 'no size', 'other size'])
 def test_a_labelme_file_that_cannot_be_used_is_named(
     change: dict[str, object], reason: str, classes: Path, tmp_path: Path
 ) -> None:
@@ -136,8 +168,8 @@ def test_a_folder_that_labelme_did_not_write_is_refused(classes: Path, tmp_path:
         find_labelme(tmp_path, classes, None)
     path = annotate(tmp_path / 'src' / 'train', 'a')
     (tmp_path / 'src' / 'train' / 'a.jpg').unlink()
-    with pytest.raises(DatasetError, match=r'a.json has no PNG or JPEG image of its name beside it'):
-        find_labelme(tmp_path / 'src', classes, None)
+    with pytest.raises(DatasetError, match=r'cannot read .*a.jpg: No such file'):
+        convert_labelme(tmp_path / 'src', classes)
     image(tmp_path / 'src' / 'train' / 'a.jpg')
     path.write_text('{')
     with pytest.raises(DatasetError, match=r'cannot read .*a.json'):
@@ -174,7 +206,7 @@ RUNS = [2 * 8 + 1, 3, 5, 3, 5, 3, 5, 3, 4 + 4 * 8]
 
 
 @pytest.mark.parametrize('segmentation', [
-    [flat(SQUARE)], [flat(SQUARE), flat([[3, 2], [4, 2], [4, 2]])], {'size': [8, 10], 'counts': RUNS},
+    [flat(OUTLINE)], [flat(OUTLINE), flat([[3, 2], [4, 2], [4, 3], [3, 3]])], {'size': [8, 10], 'counts': RUNS},
 ], ids=['polygon', 'two parts that overlap', 'runs'])
 def test_coco_areas_are_drawn(segmentation: object, classes: Path, tmp_path: Path) -> None:
     image(tmp_path / 'src' / 'train' / 'a.jpg')
@@ -192,7 +224,7 @@ def test_compressed_runs_are_those_of_pycocotools(
     write_json(tmp_path / 'src' / 'train' / '_annotations.coco.json', coco(['a.jpg'], [segmentation]))
     assert labels_of(convert_coco(tmp_path / 'src', classes)) == expected((slice(1, 4), slice(2, 6), 1))
     monkeypatch.setitem(sys.modules, 'pycocotools.mask', None)
-    with pytest.raises(DatasetError, match=r'compressed masks need the package pycocotools: pip install pycocotools'):
+    with pytest.raises(DatasetError, match=r"COCO's areas need the package pycocotools: pip install pycocotools"):
         convert_coco(tmp_path / 'src', classes)
 
 
@@ -203,14 +235,16 @@ def test_compressed_runs_are_those_of_pycocotools(
     ({'annotations/instances_Train.json': 'a.jpg', 'annotations/instances_Validation.json': 'b.jpg'},
      ['images/Train/a.jpg', 'images/Validation/b.jpg']),
     ({'train.json': 'a.jpg', 'val.json': 'b.jpg'}, ['images/a.jpg', 'images/b.jpg']),
-], ids=['Roboflow', 'COCO', 'CVAT', 'plain'])
+    ({'annotations/instances_train.json': 'day/a.jpg', 'annotations/instances_val.json': r'night\b.jpg'},
+     ['day/a.jpg', 'night/b.jpg']),
+], ids=['Roboflow', 'COCO', 'CVAT', 'plain', 'with folders, from Windows'])
 def test_tools_lay_their_files_out_differently(
     files: dict[str, str], images: list[str], classes: Path, tmp_path: Path
 ) -> None:
     for name in images:
         image(tmp_path / 'src' / name)
     for name, file_name in files.items():
-        write_json(tmp_path / 'src' / name, coco([file_name], [[flat(SQUARE)]]))
+        write_json(tmp_path / 'src' / name, coco([file_name], [[flat(OUTLINE)]]))
     if next(iter(files)).startswith('annotations/'):
         write_json(tmp_path / 'src' / 'annotations' / 'captions_train2017.json', {})
     dataset = convert_coco(tmp_path / 'src', classes)
@@ -222,7 +256,7 @@ def test_a_single_file_is_divided(classes: Path, tmp_path: Path) -> None:
     names = [f'{number}.jpg' for number in range(10)]
     for name in names:
         image(tmp_path / 'src' / 'images' / name)
-    write_json(tmp_path / 'src' / 'annotations' / 'instances_default.json', coco(names, [[flat(SQUARE)]]))
+    write_json(tmp_path / 'src' / 'annotations' / 'instances_default.json', coco(names, [[flat(OUTLINE)]]))
     dataset = convert_coco(tmp_path / 'src', classes)
     assert (len(dataset.samples('train')), len(dataset.samples('val'))) == (8, 2)
     write_json(tmp_path / 'src' / 'annotations' / 'instances_more.json', coco(['x.jpg'], []))
@@ -231,20 +265,31 @@ def test_a_single_file_is_divided(classes: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('fields', 'reason'), [
-    (coco(['a.jpg'], [[flat(SQUARE)]], 'cat'), r'instances_train.json holds class "cat", which is not in the classes file'),
-    (coco(['a.jpg'], [[]]), r'instances_train.json: annotation 0 has no polygon or mask'),
-    (coco(['a.jpg'], [[[1, 2, 3]]]), r'instances_train.json holds a damaged size, polygon or mask'),
-    (coco(['a.jpg'], [{'size': [8, 10], 'counts': [3]}]), r'instances_train.json holds a damaged size, polygon or mask'),
-    (coco(['a.jpg'], [[[1, 2, 3, 4, float('nan'), 5]]]), r'damaged size, polygon or mask: a corner is not a number'),
+    (coco(['a.jpg'], [[flat(OUTLINE)]], 'cat'), r'instances_train.json, annotation 0 of a.jpg, holds class "cat"'),
+    (coco(['a.jpg'], [[]]), r'instances_train.json, annotation 0 of a.jpg, has no polygon or mask'),
+    (coco(['a.jpg'], [[[1, 2, 3]]]), r'annotation 0 of a.jpg, holds a damaged .* mask: a polygon is no list of x, y'),
+    (coco(['a.jpg'], [[[1, 2, 3, 4]]]), r'a polygon is no list of x, y, x, y and so on of three corners at least'),
+    (coco(['a.jpg'], [{'size': [8, 10], 'counts': [3]}]), r'runs of 3 pixels for an image of 80'),
+    (coco(['a.jpg'], [{'size': [8, 10], 'counts': [3, -3, 80]}]), r'runs of 80 pixels for an image of 80'),
+    (coco(['a.jpg'], [{'size': [8, 9], 'counts': [72]}]), r'a mask of \[8, 9\] for an image of \[8, 10\]'),
+    (coco(['a.jpg'], [{'size': [8, 10], 'counts': 'P3'}]), r'annotation 0 of a.jpg, holds a damaged .* mask'),
+    (coco(['a.jpg'], [[[1, 2, 3, 4, float('nan'), 5]]]), r'mask: a corner is not a number or far outside'),
+    (coco(['a.jpg'], [[[1, 2, 3, 4, 1e9, 5]]]), r'mask: a corner is not a number or far outside'),
     ({**coco(['a.jpg'], []), 'images': [{'id': 7, 'file_name': 'a.jpg', 'height': -8, 'width': 9}]}, r'a damaged size'),
-    ({**coco(['a.jpg'], [[flat(SQUARE)]]), 'categories': []}, r'annotation 0 is of category 5 in image 7, one of which'),
+    ({**coco(['a.jpg'], [[flat(OUTLINE)]]), 'categories': []}, r'annotation 0 is of category 5 in image 7, one of which'),
     (coco(['b.jpg'], []), r'cannot read .*b.jpg: No such file'),
     (coco(['a.jpg', 'x/a.jpg'], []), r'would both become train/images/a: rename one'),
+    ({**coco([], []), 'images': [{'id': 7, 'file_name': name, 'height': 8, 'width': 10} for name in ('a.jpg', 'b.jpg')]},
+     r'instances_train.json lists image id 7 twice'),
+    (coco(['a.jpg', 'a.jpg'], []), r'instances_train.json lists image a.jpg twice'),
+    ({**coco(['a.jpg'], []), 'categories': [{'id': 1, 'name': 'box'}, {'id': 1, 'name': 'ground'}]},
+     r'instances_train.json lists category id 1 twice'),
     ({'images': []}, r"instances_train.json lacks 'categories'"),
     ({'images': [1], 'categories': []}, r"instances_train.json is no file in COCO's format"),
     ([], r'instances_train.json holds no JSON object'),
-], ids=['unknown class', 'no area', 'odd corners', 'short mask', 'no number', 'negative size', 'no category', 'no image',
-        'same name', 'key missing', 'numbers', 'list'])
+], ids=['unknown class', 'no area', 'odd corners', 'two corners', 'short mask', 'negative run', 'mask of another size',
+        'no runs', 'no number', 'far outside', 'negative size', 'no category', 'no image', 'same name', 'same image id',
+        'same image', 'same category id', 'key missing', 'numbers', 'list'])
 def test_a_coco_file_that_cannot_be_used_is_named(fields: object, reason: str, classes: Path, tmp_path: Path) -> None:
     image(tmp_path / 'src' / 'images' / 'a.jpg')
     image(tmp_path / 'src' / 'images' / 'x' / 'a.jpg')
@@ -252,6 +297,42 @@ def test_a_coco_file_that_cannot_be_used_is_named(fields: object, reason: str, c
     with pytest.raises(DatasetError, match=reason) as caught:
         convert_coco(tmp_path / 'src', classes)
     assert '\n' not in str(caught.value)
+
+
+def test_an_image_in_two_coco_files_is_refused(classes: Path, tmp_path: Path) -> None:
+    image(tmp_path / 'src' / 'images' / 'a.jpg')
+    for name in ('train.json', 'val.json'):
+        write_json(tmp_path / 'src' / name, coco(['a.jpg'], []))
+    with pytest.raises(DatasetError, match=r'val.json lists .*images/a.jpg, and so does a file before it'):
+        find_coco(tmp_path / 'src', classes, None)
+
+
+def test_what_coco_files_get_wrong_of_an_image_can_be_skipped(classes: Path, tmp_path: Path) -> None:
+    names = ['a.jpg', 'b.jpg', 'c.bmp', 'd.jpg']
+    for name in names:
+        image(tmp_path / 'src' / name)
+    fields = coco(names, [[flat(OUTLINE)]])
+    fields['annotations'] += [
+        {'id': 70, 'image_id': 8, 'category_id': 1, 'segmentation': [flat(OUTLINE)]},  # category "unused"
+        {'id': 71, 'image_id': 10, 'category_id': 5, 'segmentation': [[1, 2]]},
+    ]
+    write_json(tmp_path / 'src' / 'train.json', fields)
+    skipped: list[EnetError] = []
+    dataset = write_dataset(tmp_path / 'out', find_coco(tmp_path / 'src', classes, None), on_bad=skipped.append)
+    assert [sample.stem for sample in dataset.samples('train')] == ['a'] and dataset.pixels == {'train': [0, 12]}
+    reasons = '\n'.join(sorted(map(str, skipped)))
+    for reason in ('c.bmp is no PNG or JPEG', 'annotation 70 of b.jpg, holds class "unused"', 'annotation 71 of d.jpg, hol'):
+        assert reason in reasons
+
+
+def test_coco_crowds_are_drawn_under_what_stands_in_them(classes: Path, tmp_path: Path) -> None:
+    image(tmp_path / 'src' / 'a.jpg')
+    fields = coco(['a.jpg'], [[flat(OUTLINE)]])
+    everything = {'size': [8, 10], 'counts': [0, 80]}
+    fields['annotations'].append({'id': 9, 'image_id': 7, 'category_id': 1, 'segmentation': everything, 'iscrowd': 1})
+    fields['categories'][0]['name'] = 'ground'
+    write_json(tmp_path / 'src' / 'train.json', fields)
+    assert labels_of(convert_coco(tmp_path / 'src', classes)) == expected((slice(1, 4), slice(2, 6), 1), rest=0)
 
 
 def test_a_folder_without_json_is_refused(classes: Path, tmp_path: Path) -> None:

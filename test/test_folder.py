@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +68,25 @@ def test_a_fourth_channel_is_no_colour(classes: Path, tmp_path: Path) -> None:
     bgra = np.dstack([np.array(COLORS, np.uint8)[..., ::-1], np.array([[0, 50, 100, 200, 255]], np.uint8)])
     write_image(tmp_path / 'src' / 'train' / 'labels' / 'a.png', bgra)
     assert convert(tmp_path / 'src', classes).samples('train')[0].read()[1].tolist() == COLOR_IDS
+
+
+@pytest.mark.parametrize('depth', [1, 2, 4])
+def test_ids_of_fewer_bits_are_not_stretched(depth: int, classes: Path, tmp_path: Path) -> None:
+    ids = np.array([[0, 1, 2, 3, 7]], np.uint8) % (2**depth)
+    write_pair(tmp_path / 'src' / 'train', 'a', ids)
+    bits = np.unpackbits(ids[0, :, None], axis=1)[:, -depth:]
+    chunks = ((b'IHDR', struct.pack('>IIBBBBB', 5, 1, depth, 0, 0, 0, 0)),
+              (b'IDAT', zlib.compress(b'\0' + np.packbits(bits.reshape(-1)).tobytes())), (b'IEND', b''))
+    (tmp_path / 'src' / 'train' / 'labels' / 'a.png').write_bytes(b'\x89PNG\r\n\x1a\n' + b''.join(
+        struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data)) for kind, data in chunks
+    ))
+    meant = np.array([VOID, 0, 1, 2, VOID, VOID, VOID, 0])
+    assert convert(tmp_path / 'src', classes).samples('train')[0].read()[1].tolist() == meant[ids].tolist()
+
+
+def test_names_need_not_be_utf8(classes: Path, tmp_path: Path) -> None:
+    write_pair(tmp_path / 'src' / 'train', os.fsdecode(b'Stra\xdfe'), [[1, 2]])
+    assert convert(tmp_path / 'src', classes).samples('train')[0].read()[1].tolist() == [[0, 1]]
 
 
 def test_classes_without_from_are_numbered_in_their_order(tmp_path: Path) -> None:
@@ -137,10 +159,14 @@ def test_a_choice_that_leaves_nothing_is_refused(choice: Choice, reason: str, cl
 def test_splits_that_are_there_are_kept(classes: Path, tmp_path: Path) -> None:
     for split, names in (('train', ['a', 'b']), ('val', ['c']), ('test', ['d'])):
         make_flat(tmp_path / 'src' / split, names)
+    make_flat(tmp_path / 'src' / 'valid-2', ['e'])
     dataset = convert(tmp_path / 'src', classes)
-    assert [stems(dataset, split) for split in ('train', 'val', 'test')] == [{'a', 'b'}, {'c'}, {'d'}]
+    assert [stems(dataset, split) for split in ('train', 'val', 'test')] == [{'a', 'b'}, {'c', 'e'}, {'d'}]
     with pytest.raises(DatasetError, match=r'the images are in train, val, test already'):
         find_folder(tmp_path / 'src', classes, by_share(0.5))
+    make_flat(tmp_path / 'src' / 'valley', ['f'])
+    with pytest.raises(DatasetError, match=r'src/valley belongs to none of train, val, test: rename it'):
+        find_folder(tmp_path / 'src', classes, None)
 
 
 def test_what_is_missing_is_named(classes: Path, tmp_path: Path) -> None:

@@ -74,6 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for error in skipped:
         print(f'enet: skipped: {error}', file=sys.stderr)
+    for name, count in zip(dataset.labels.names, dataset.pixels.get('train', ())):
+        if count == 0:
+            print(f'enet: train has no pixel of "{name}": if it should, check how the labels say so', file=sys.stderr)
     print(class_table(dataset))
     counts = ', '.join(f'{len(dataset.samples(split))} {split}' for split in dataset.pixels)
     print(f'{dataset.name}: {counts} images with {len(dataset.labels)} classes in {arguments.destination}'

@@ -1,15 +1,11 @@
-"""What the formats of annotation tools have in common: JSON files of named areas, which are drawn into class ids."""
+"""What the formats of annotation tools have in common: JSON files of areas with the names of classes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from enet_ros.datasets.prepared import DatasetError
 
@@ -30,27 +26,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return fields
 
 
-def class_id(path: Path, name: str, names: Mapping[str, int]) -> int:
-    """Return the class id (255 = void) that `name` in the file `path` stands for.
+def class_id(where: str, name: str, names: Mapping[str, int]) -> int:
+    """Return the class id (255 = void) that `name` stands for; `where` says in the error which file, or part of one, has it.
 
     Raises:
         DatasetError: the classes file does not know the name.
 
     """
     if name not in names:
-        raise DatasetError(f'{path} holds class "{name}", which is not in the classes file: add it there, or under void')
+        raise DatasetError(f'{where} holds class "{name}", which is not in the classes file: add it there, or under void')
     return names[name]
-
-
-def fill_polygon(ids: NDArray[np.uint8], points: Sequence[Sequence[float]], index: int) -> None:
-    """Draw the polygon with the corners `points` (x, y in pixels) and its outline into `ids` (H x W).
-
-    Raises:
-        ValueError: a corner is no pair of numbers.
-
-    """
-    corners = np.array(points, np.float64).reshape(-1, 2)
-    if not np.isfinite(corners).all():
-        raise ValueError('a corner is not a number')
-    corners = corners.round().astype(np.int32)
-    cv2.fillPoly(ids, [corners], index)

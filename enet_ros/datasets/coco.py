@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PureWindowsPath
+from types import ModuleType
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from enet_ros.datasets.annotations import class_id, fill_polygon, read_json
+from enet_ros.datasets.annotations import class_id, read_json
 from enet_ros.datasets.classes import Classes, read_classes
 from enet_ros.datasets.optional import import_optional
-from enet_ros.datasets.prepared import SPLITS, DatasetError
-from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_share, hold_out
+from enet_ros.datasets.prepared import DatasetError
+from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_share, hold_out, split_of
 from enet_ros.datasets.writing import Pair, SourceDataset
 
 
 @dataclass(frozen=True)
 class _Image:
-    """Size and annotations of an image: class ids and segmentations as COCO writes them, in the order of the file."""
+    """Size of an image and, in the order of the file, its annotations and the names of their categories."""
 
     height: int
     width: int
-    areas: list[tuple[int, Any]]
+    annotations: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
 
 def find_coco(root: Path, classes_path: Path, choice: Choice | None) -> SourceDataset:
@@ -35,9 +35,11 @@ def find_coco(root: Path, classes_path: Path, choice: Choice | None) -> SourceDa
     (`valid/_annotations.coco.json`) starts with; a single file of another name holds images that are not split yet.
 
     Raises:
-        DatasetError: the classes file is wrong, no JSON file is there, or one is damaged or holds an unknown class.
+        DatasetError: the classes file is wrong, no JSON file is there, one is damaged or lists something twice, or
+            pycocotools is not installed.
 
     """
+    rle = import_optional('pycocotools.mask', "COCO's areas")
     classes = read_classes(classes_path)
     files = sorted({*root.glob('*.json'), *root.glob('*/*.json')})
     files = [path for path in files if path.stem.startswith('instances_')] or files  # beside them, COCO has captions
@@ -47,17 +49,20 @@ def find_coco(root: Path, classes_path: Path, choice: Choice | None) -> SourceDa
     splits: dict[str, list[Pair]] = {}
     for path in files:
         part = _part(path)
-        split = next((split for split in SPLITS if part.lower().startswith(split)), None)
-        if split is None and len(files) > 1:
-            raise DatasetError(f'{path} belongs to none of {", ".join(SPLITS)}: name the file or its folder after one')
-        found = _read_file(path, root, part, classes)
-        images.update(found)
-        if split is None:
+        try:
+            split = split_of(path, part)
+        except DatasetError:
+            if len(files) > 1:
+                raise
             split, choice = 'train', choice or by_share(DEFAULT_SHARE)
+        found = _read_file(path, root, part)
+        if twice := images.keys() & found.keys():
+            raise DatasetError(f'{path} lists {min(twice)}, and so does a file before it: take it out of one')
+        images.update(found)
         splits.setdefault(split, []).extend(Pair.of(image_path, path) for image_path in found)
 
     def to_ids(pair: Pair) -> NDArray[np.uint8]:
-        return _draw(pair.labels_path, images[pair.image_path], classes.rest)
+        return _draw(pair, images[pair.image_path], classes, rle)
 
     return SourceDataset(
         classes.name, classes.labels, hold_out(splits, choice), to_ids, classes.source, classes.license, classes.text
@@ -69,57 +74,85 @@ def _part(path: Path) -> str:
     return path.parent.name if path.stem.startswith('_') else path.stem.removeprefix('instances_')
 
 
-def _read_file(path: Path, root: Path, part: str, classes: Classes) -> dict[Path, _Image]:
+def _read_file(path: Path, root: Path, part: str) -> dict[Path, _Image]:
     fields = read_json(path)
     try:
-        ids = {category['id']: category['name'] for category in fields['categories']}
-        areas: dict[int, list[tuple[int, Any]]] = {image['id']: [] for image in fields['images']}
+        names: dict[Any, str] = {}
+        for category in fields['categories']:
+            if names.setdefault(category['id'], category['name']) != category['name']:
+                raise _twice(path, f'category id {category["id"]}')
+        images: dict[Path, _Image] = {}
+        by_id: dict[Any, _Image] = {}
+        for entry in fields['images']:
+            image = _Image(entry['height'], entry['width'])
+            image_path = _image_path(root, path, part, entry['file_name'])
+            if by_id.setdefault(entry['id'], image) is not image:
+                raise _twice(path, f'image id {entry["id"]}')
+            if images.setdefault(image_path, image) is not image:
+                raise _twice(path, f'image {entry["file_name"]}')
         for annotation in fields['annotations']:
-            if annotation['category_id'] not in ids or annotation['image_id'] not in areas:
-                raise DatasetError(
-                    f'{path}: annotation {annotation["id"]} is of category {annotation["category_id"]} in image '
-                    f'{annotation["image_id"]}, one of which the file does not list: export it again'
-                )
-            index = class_id(path, ids[annotation['category_id']], classes.names)
-            if not annotation.get('segmentation'):
-                raise DatasetError(f'{path}: annotation {annotation["id"]} has no polygon or mask: add one or remove it')
-            areas[annotation['image_id']].append((index, annotation['segmentation']))
-        return {
-            _image_path(root, path, part, image['file_name']): _Image(image['height'], image['width'], areas[image['id']])
-            for image in fields['images']
-        }
+            category, of = annotation['category_id'], annotation['image_id']
+            if category not in names or of not in by_id:
+                raise DatasetError(f'{path}: annotation {annotation["id"]} is of category {category} in image {of}, one of '
+                                   'which the file does not list: export it again')
+            by_id[of].annotations.append((names[category], annotation))
     except KeyError as error:
         raise DatasetError(f'{path} lacks {error}: export the annotations again') from error
     except (TypeError, AttributeError) as error:
         raise DatasetError(f'{path} is no file in COCO\'s format: {error}') from error
+    return images
+
+
+def _twice(path: Path, what: str) -> DatasetError:
+    return DatasetError(f'{path} lists {what} twice: export the annotations again, or give each one of its own')
 
 
 def _image_path(root: Path, path: Path, part: str, file_name: str) -> Path:
-    """Return where the image that a file names is: beside the file, in images/, in a folder named as the part, or both."""
-    places = [path.parent, root / 'images' / part, root / 'images', root / part]
-    return next((place / file_name for place in places if (place / file_name).is_file()), places[0] / file_name)
+    """Return where the image that a file names is: beside the file, in SRC, in images/, in a folder named as the part."""
+    name = PureWindowsPath(file_name).as_posix()  # with slashes, whatever it was written on
+    places = [path.parent, root / 'images' / part, root / 'images', root / part, root]
+    return next((place / name for place in places if (place / name).is_file()), places[0] / name)
 
 
-def _draw(path: Path, image: _Image, rest: int) -> NDArray[np.uint8]:
-    """Draw the areas in their order, later ones over earlier ones."""
+def _draw(pair: Pair, image: _Image, classes: Classes, rle: ModuleType) -> NDArray[np.uint8]:
+    """Draw the areas in their order, later ones over earlier ones, but crowds, which others are part of, before all."""
+    where = f'{pair.labels_path}, image {pair.image_path.name},'
     try:
-        ids = np.full((image.height, image.width), rest, np.uint8)
-        for index, segmentation in image.areas:
-            if isinstance(segmentation, dict):
-                ids[_mask(segmentation) > 0] = index
-            else:
-                for polygon in segmentation:
-                    fill_polygon(ids, polygon, index)
-    except (KeyError, TypeError, ValueError, IndexError, cv2.error) as error:
-        raise DatasetError(f'{path} holds a damaged size, polygon or mask: {" ".join(str(error).split())}') from error
+        ids = np.full((image.height, image.width), classes.rest, np.uint8)
+        for name, annotation in sorted(image.annotations, key=lambda named: not named[1].get('iscrowd')):
+            where = f'{pair.labels_path}, annotation {annotation.get("id")} of {pair.image_path.name},'
+            index = class_id(where, name, classes.names)
+            if not annotation.get('segmentation'):
+                raise DatasetError(f'{where} has no polygon or mask: add one or remove it')
+            ids[_mask(annotation['segmentation'], ids.shape, rle) > 0] = index
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DatasetError(f'{where} holds a damaged size, polygon or mask: {" ".join(str(error).split())}') from error
     return ids
 
 
-def _mask(segmentation: dict[str, Any]) -> NDArray[np.uint8]:
-    """Return a mask (H x W, uint8, 1 = inside) of lengths of runs down the columns, outside first, plain or compressed."""
-    height, width = segmentation['size']
-    counts: Sequence[int] | str = segmentation['counts']
-    if isinstance(counts, str):
-        mask: NDArray[np.uint8] = import_optional('pycocotools.mask', 'compressed masks').decode(segmentation)
-        return mask
-    return np.repeat(np.arange(len(counts)) % 2, counts).reshape(width, height).T.astype(np.uint8)
+def _mask(segmentation: Any, size: tuple[int, ...], rle: ModuleType) -> NDArray[np.uint8]:  # noqa: ANN401 - JSON
+    """Return a mask (H x W, uint8, 1 = inside) of polygons or run lengths, checked, which pycocotools does not.
+
+    Raises:
+        ValueError: a corner is no pair of numbers or far outside, or the runs do not fill the image.
+
+    """
+    if isinstance(segmentation, dict):
+        if tuple(segmentation['size']) != size:
+            raise ValueError(f'a mask of {segmentation["size"]} for an image of {list(size)}')
+        counts = segmentation['counts']
+        if isinstance(counts, list) and (min(counts, default=0) < 0 or sum(counts) != size[0] * size[1]):
+            raise ValueError(f'runs of {sum(counts)} pixels for an image of {size[0] * size[1]}')
+        merged = rle.frPyObjects(segmentation, *size) if isinstance(counts, list) else segmentation
+    else:
+        polygons = [np.array(polygon, np.float64) for polygon in segmentation]
+        for polygon in polygons:
+            if polygon.ndim != 1 or len(polygon) < 6 or len(polygon) % 2:
+                raise ValueError('a polygon is no list of x, y, x, y and so on of three corners at least')
+            if not (np.abs(polygon) <= 4 * max(size)).all():  # nor of what is no number
+                raise ValueError('a corner is not a number or far outside the image')
+        merged = rle.merge(rle.frPyObjects([polygon.tolist() for polygon in polygons], *size))
+    mask: NDArray[np.uint8] = rle.decode(merged)
+    if mask.max() > 1:  # what no run of a text that is too short filled
+        raise ValueError('runs that do not fill the image')
+    return mask

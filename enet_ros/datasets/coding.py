@@ -35,6 +35,9 @@ class Coding:
         """
         check_whole(path)
         pixels = read_pixels(path, cv2.IMREAD_UNCHANGED)
+        depth, has_palette = _png_samples(path)
+        if depth < 8 and not has_palette:
+            pixels //= 255 // (2**depth - 1)  # OpenCV stretches numbers of fewer bits to 0 to 255
         if pixels.dtype != np.uint8:
             raise DatasetError(f'{path} has type {pixels.dtype}: labels are 8-bit images')
         coded = self._decode(path, pixels)
@@ -42,7 +45,7 @@ class Coding:
         if missed.any():
             if unknown is None:
                 value = pixels[missed].min() if pixels.ndim == 2 else tuple(pixels[missed][0, 2::-1].tolist())
-                kind = 'label id' if pixels.ndim == 2 else 'colour'
+                kind = 'label id' if pixels.ndim == 2 else 'colour, from its palette,' if has_palette else 'colour'
                 raise DatasetError(
                     f'{path} holds {kind} {value}, which is no class: correct the file or add the value to the classes'
                 )
@@ -72,3 +75,10 @@ class Coding:
         for (red, green, blue), index in self.colors.items():
             table[red << 16 | green << 8 | blue] = index
         return table
+
+
+def _png_samples(path: Path) -> tuple[int, bool]:
+    """Return how many bits a number in a PNG has, and whether it is one of a palette; 8 and False for other files."""
+    with path.open('rb') as file:
+        header = file.read(26)  # signature, length and type of the first chunk; in it width, height, depth, kind of colour
+    return (header[24], header[25] == 3) if header.startswith(b'\x89PNG') else (8, False)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enet_ros.datasets.classes import read_classes
-from enet_ros.datasets.prepared import SPLITS, DatasetError, some_images
-from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_share, hold_out
+from enet_ros.datasets.prepared import DatasetError, some_images
+from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_share, hold_out, split_of
 from enet_ros.datasets.writing import Pair, SourceDataset
 
 
@@ -17,11 +17,13 @@ def find_folder(root: Path, classes_path: Path, choice: Choice | None) -> Source
     """Find the images and labels in `root`; `choice` holds some out of train.
 
     Raises:
-        DatasetError: the classes file is wrong, or neither layout is there.
+        DatasetError: the classes file is wrong, neither layout is there, or a folder with images belongs to no split.
 
     """
     classes = read_classes(classes_path)
-    splits = {split: _pairs(root / split) for split in SPLITS if (root / split / 'images').is_dir()}
+    splits: dict[str, list[Pair]] = {}
+    for images in sorted(root.glob('*/images')):
+        splits.setdefault(split_of(images.parent, images.parent.name), []).extend(_pairs(images.parent))
     if not splits and (root / 'images').is_dir():
         splits, choice = {'train': _pairs(root)}, choice or by_share(DEFAULT_SHARE)
     if not splits:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from enet_ros.datasets.annotations import class_id, fill_polygon, read_json
+from enet_ros.datasets.annotations import class_id, read_json
 from enet_ros.datasets.classes import Classes, read_classes
-from enet_ros.datasets.prepared import SPLITS, DatasetError, image_files
-from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_share, hold_out
+from enet_ros.datasets.prepared import DatasetError, image_files
+from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_share, hold_out, split_of
 from enet_ros.datasets.writing import Pair, SourceDataset
 
 
@@ -29,7 +30,9 @@ def find_labelme(root: Path, classes_path: Path, choice: Choice | None) -> Sourc
 
     """
     classes = read_classes(classes_path)
-    splits = {split: _pairs(root / split) for split in SPLITS if (root / split).is_dir()}
+    splits: dict[str, list[Pair]] = {}
+    for folder in sorted({path.parent for path in root.glob('*/*.json')}):
+        splits.setdefault(split_of(folder, folder.name), []).extend(_pairs(folder))
     if not splits:
         splits, choice = {'train': _pairs(root)}, choice or by_share(DEFAULT_SHARE)
 
@@ -42,14 +45,23 @@ def find_labelme(root: Path, classes_path: Path, choice: Choice | None) -> Sourc
 
 
 def _pairs(folder: Path) -> list[Pair]:
-    images = {path.stem: path for path in image_files(folder)}
+    images: dict[str, list[Path]] = {}
+    for path in image_files(folder):
+        images.setdefault(path.stem, []).append(path)
     files = sorted(folder.glob('*.json'))
     if not files:
         raise DatasetError(f'no JSON files of labelme in {folder}: save the annotations beside the images')
-    for path in files:
-        if path.stem not in images:
-            raise DatasetError(f'{path} has no PNG or JPEG image of its name beside it: add the image or remove the file')
-    return [Pair.of(images[path.stem], path) for path in files]
+    return [Pair(_image_path(path, images.get(path.stem, [])), path, path.stem) for path in files]
+
+
+def _image_path(path: Path, images: list[Path]) -> Path:
+    """Return the image that a file annotates: the one of its name in `images`, else, if in doubt, the one that it names."""
+    if len(images) == 1:
+        return images[0]
+    named = read_json(path).get('imagePath')
+    name = PureWindowsPath(named if isinstance(named, str) else '').as_posix()  # with slashes, whatever it was written on
+    beside = path.with_name(PurePosixPath(name).name or f'{path.stem}.jpg')
+    return path.parent / name if name and (path.parent / name).is_file() else beside
 
 
 def _draw(path: Path, classes: Classes) -> NDArray[np.uint8]:
@@ -58,32 +70,39 @@ def _draw(path: Path, classes: Classes) -> NDArray[np.uint8]:
     try:
         ids = np.full((fields['imageHeight'], fields['imageWidth']), classes.rest, np.uint8)
         for shape in fields['shapes']:
-            _draw_shape(ids, path, shape, class_id(path, shape['label'], classes.names))
+            _draw_shape(ids, path, shape, class_id(str(path), shape['label'], classes.names))
     except KeyError as error:
         raise DatasetError(f'{path} lacks {error}: save it with labelme again') from error
-    except (TypeError, ValueError, IndexError, cv2.error) as error:
+    except (TypeError, ValueError, OverflowError, IndexError, cv2.error) as error:
         raise DatasetError(f'{path} is no file of labelme: {" ".join(str(error).split())}') from error
     return ids
 
 
 def _draw_shape(ids: NDArray[np.uint8], path: Path, shape: Mapping[str, Any], index: int) -> None:
-    kind, points = shape.get('shape_type') or 'polygon', shape['points']
-    if kind == 'polygon':
-        fill_polygon(ids, points, index)
+    """Draw a shape with its outline, as labelme does: a corner is in the pixel that its coordinates, cut off, give."""
+    kind, points = shape.get('shape_type') or 'polygon', np.array(shape['points'], np.float64).reshape(-1, 2)
+    if not np.isfinite(points).all():
+        raise ValueError('a corner is not a number')
+    if kind in ('polygon', 'rotation') or (kind == 'rectangle' and len(points) == 4):  # X-AnyLabeling's have four corners
+        _fill(ids, points, index)
     elif kind == 'rectangle':
         (left, top), (right, bottom) = points
-        fill_polygon(ids, [(left, top), (right, top), (right, bottom), (left, bottom)], index)
+        _fill(ids, np.array([(left, top), (right, top), (right, bottom), (left, bottom)]), index)
     elif kind == 'circle':
-        (x, y), edge = points
-        radius = np.hypot(x - edge[0], y - edge[1])
-        cv2.circle(ids, (round(x), round(y)), round(radius), index, cv2.FILLED)
+        center, edge = points
+        x, y = (math.floor(value) for value in center)
+        cv2.circle(ids, (x, y), round(math.dist(center, edge)), index, cv2.FILLED)
     elif kind == 'mask':
         _draw_mask(ids, shape['mask'], points[0], index)
     else:
         raise DatasetError(f'{path} holds a shape of type {kind}, which has no area: draw a polygon instead')
 
 
-def _draw_mask(ids: NDArray[np.uint8], encoded: str, corner: tuple[float, float], index: int) -> None:
+def _fill(ids: NDArray[np.uint8], corners: NDArray[np.float64], index: int) -> None:
+    cv2.fillPoly(ids, [np.floor(corners).astype(np.int32)], index)
+
+
+def _draw_mask(ids: NDArray[np.uint8], encoded: str, corner: NDArray[np.float64], index: int) -> None:
     """Draw a mask, a PNG in base64, whose upper left pixel lies at `corner`."""
     try:
         mask = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), cv2.IMREAD_GRAYSCALE)
@@ -91,6 +110,7 @@ def _draw_mask(ids: NDArray[np.uint8], encoded: str, corner: tuple[float, float]
         mask = None
     if mask is None:
         raise ValueError('a mask is no PNG')
-    left, top = round(corner[0]), round(corner[1])
-    area = ids[top : top + mask.shape[0], left : left + mask.shape[1]]
+    left, top = (math.floor(value) for value in corner)
+    mask = mask[max(0, -top) :, max(0, -left) :]  # what lies inside the image
+    area = ids[max(0, top) :, max(0, left) :][: mask.shape[0], : mask.shape[1]]
     area[mask[: area.shape[0], : area.shape[1]] > 0] = index

@@ -86,8 +86,9 @@ def read_pixels(path: Path, flags: int) -> NDArray[np.uint8]:
 
     """
     try:
-        pixels = cv2.imread(str(path), flags) if path.is_file() else None
-    except (cv2.error, OSError):  # larger than OpenCV reads; a name that is too long
+        # not cv2.imread, which a name that is no UTF-8 crashes
+        pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags) if path.is_file() else None
+    except (cv2.error, OSError):  # empty, or larger than OpenCV reads; a name that is too long
         pixels = None
     if pixels is None:
         raise DatasetError(f'{path} is missing, damaged or no image: replace it')

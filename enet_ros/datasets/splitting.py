@@ -1,12 +1,14 @@
-"""Which of a dataset's images are held out for validation, where it has no validation split of its own."""
+"""Which split an image belongs to: by the name of its folder, or, where there are none, by choice."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
-from enet_ros.datasets.prepared import DatasetError
+from enet_ros.datasets.prepared import SPLITS, DatasetError
 from enet_ros.datasets.writing import Pair
 
 DEFAULT_SHARE = 0.2
@@ -16,6 +18,21 @@ Choice: TypeAlias = Callable[[Sequence[Pair]], set[str]]
 """Returns the names of those pairs that are held out."""
 
 
+_SPLIT_NAME = re.compile(r'(train|val|test)(?:ing|id|idation)?(?![a-z])', re.IGNORECASE)
+
+
+def split_of(path: Path, part: str) -> str:
+    """Return the split that `part`, the name of `path` or of what it holds, stands for, as train2017, valid and Test do.
+
+    Raises:
+        DatasetError: it stands for none.
+
+    """
+    if not (found := _SPLIT_NAME.match(part)):
+        raise DatasetError(f'{path} belongs to none of {", ".join(SPLITS)}: rename it to begin with one, or take it out')
+    return found[1].lower()
+
+
 def hold_out(splits: Mapping[str, Sequence[Pair]], choice: Choice | None) -> dict[str, Sequence[Pair]]:
     """Move what `choice` takes from train to val; None moves nothing.
 
@@ -23,8 +40,9 @@ def hold_out(splits: Mapping[str, Sequence[Pair]], choice: Choice | None) -> dic
         DatasetError: there is something to move but a val split already or no train split, or nothing is left to train on.
 
     """
+    splits = {split: splits[split] for split in SPLITS if split in splits}
     if choice is None:
-        return dict(splits)
+        return splits
     if 'val' in splits or 'train' not in splits:
         raise DatasetError(f'the images are in {", ".join(splits)} already: choose no images for validation')
     chosen = choice(splits['train'])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -108,7 +109,7 @@ def _read_mat(path: Path, variable: str) -> list[Any]:
     try:
         values = scipy_io.loadmat(path, squeeze_me=True, struct_as_record=False, variable_names=[variable])[variable]
         return np.atleast_1d(values).tolist()
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+    except (OSError, ValueError, KeyError, NotImplementedError, zlib.error) as error:
         raise DatasetError(f'cannot read {variable} from {path}: {error}; unpack SUNRGBDtoolbox.zip again') from error
 
 

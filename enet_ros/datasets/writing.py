@@ -19,6 +19,7 @@ from tqdm import tqdm
 from enet_ros.datasets.integrity import check_whole
 from enet_ros.datasets.journal import Figures, Journal
 from enet_ros.datasets.prepared import (
+    IMAGE_SUFFIXES,
     SPLITS,
     Dataset,
     DatasetError,
@@ -186,6 +187,8 @@ def _write_pair(
 
 
 def _read_pair(pair: Pair, source: SourceDataset) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    if pair.image_path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise DatasetError(f'{pair.image_path} is no PNG or JPEG file by its name: convert the image to one of these')
     check_whole(pair.image_path)
     image = read_image(pair.image_path)
     ids = source.to_ids(pair)
@@ -200,15 +203,16 @@ def _read_pair(pair: Pair, source: SourceDataset) -> tuple[NDArray[np.uint8], ND
 
 def _totals(source: SourceDataset, figures: Mapping[tuple[str, str], Figures]) -> dict[str, Any]:
     """Return the keys of dataset.yaml that are counted; in the order of the images, so that every run gives the same."""
-    pixels, of_train = {}, [Figures([], [0.0] * 3, [0.0] * 3)]
+    pixels, of_all, of_train = {}, list[Figures](), list[Figures]()
     for split, pairs in source.splits.items():
         of_split = [figures[split, pair.name] for pair in pairs if (split, pair.name) in figures]
         if not of_split:
             raise DatasetError(f'split {split} of {source.name} has no image that can be used: mend the images')
         pixels[split] = [sum(counts) for counts in zip(*(one.counts for one in of_split))]
         of_train = of_split if split == 'train' else of_train
-    mean = np.mean([one.mean for one in of_train], 0)
-    squares = np.mean([one.squares for one in of_train], 0)
+        of_all += of_split
+    mean = np.mean([one.mean for one in of_train or of_all], 0)
+    squares = np.mean([one.squares for one in of_train or of_all], 0)
     return {
         'pixels': pixels,
         'mean': [round(float(value), 4) for value in mean],
