@@ -35,6 +35,18 @@ def test_augmentation_is_as_exact_under_mixed_precision() -> None:
     assert torch.equal(plain[0], mixed[0]) and torch.equal(plain[1], mixed[1])
 
 
+def test_a_share_of_a_batch_gets_the_views_that_it_has_among_all() -> None:
+    images = torch.randint(0, 256, (5, 3, 40, 48), dtype=torch.uint8)
+    labels = images[:, 0] % 11
+
+    def views(share: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        return augment(images, labels, (48, 40), (0.5, 2.0), RECIPE.jitter, torch.Generator().manual_seed(0), share)
+
+    for share in (slice(0, None, 2), slice(1, None, 2)):
+        for part, whole in zip(views(share), views(slice(None))):
+            assert torch.equal(part, whole[share])
+
+
 def test_augmentation_makes_the_outside_black_and_void() -> None:
     images, labels = torch.full((4, 3, 32, 32), 200, dtype=torch.uint8), torch.zeros(4, 32, 32, dtype=torch.uint8)
     views, ids = augment(images, labels, (64, 64), (1.0, 1.0), UNCHANGED, torch.Generator().manual_seed(0))

@@ -99,7 +99,7 @@ def test_compiled_pytorch_without_a_compiler_is_refused_with_the_remedy(
     small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, 'which', lambda _: None)
-    with pytest.raises(EngineError, match=r'torch-compile needs a compiler: install g.., or choose backend torch'):
+    with pytest.raises(EngineError, match=r'torch.compile needs a compiler: install g.., or choose backend torch'):
         create_engine(read_model(small_model), SIZE, 'torch-compile')
 
 

@@ -48,6 +48,7 @@ def test_a_recipe_survives_its_file(tmp_path: Path) -> None:
     ({'splits': []}, r'splits is \[\]'),
     ({'splits': ['training']}, r"splits is \['training'\]"),
     ({'ema_decay': 1.0}, 'ema_decay is 1.0'),
+    ({'seed': 2**32}, 'seed is 4294967296: it is from 0 to 4294967295'), ({'seed': -1}, 'seed is -1'),
     ({'warmup_epochs': -1.0}, 'warmup_epochs -1.0'),
     ({'optimizer': 'sgd'}, 'optimizer'),
     ({'schedule': 'linear'}, 'schedule must be one of cosine, poly'),

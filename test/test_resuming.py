@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import lightning
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,7 @@ from recipes import RECIPE, changed_stage, recipe_file
 
 from enet_ros.datasets.prepared import Dataset
 from enet_ros.network.model_file import read_model
-from enet_ros.training.checkpoints import WholeCheckpoints
+from enet_ros.training.checkpoints import StopOnSignal, WholeCheckpoints
 from enet_ros.training.errors import TrainingError
 from enet_ros.training.history import read_history
 from enet_ros.training.loop import train
@@ -66,6 +67,52 @@ def test_the_best_epoch_stays_the_best_when_a_run_is_moved_and_resumed(drawn_dat
     train(dataset, dataclasses.replace(RECIPE, stages=(dataclasses.replace(stage, epochs=4),)), tmp_path / 'moved', True)
     assert len(read_history(tmp_path / 'moved' / 'decoder').mean_iou) == 4
     assert (tmp_path / 'moved' / 'decoder' / 'best.ckpt').read_bytes() == before
+
+
+def test_a_better_epoch_after_a_resume_is_kept_where_the_folder_is_relative(
+    drawn_dataset: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    dataset, out = drawn_dataset(), Path('run')
+    stage = dataclasses.replace(RECIPE.stages[1], epochs=2, learning_rate=5e-3)
+    train(dataset, dataclasses.replace(RECIPE, stages=(stage,)), out)
+    # say that the best epoch was worse than any can be; and that the stage has one more
+    last = out / 'decoder' / 'last.ckpt'
+    checkpoint = torch.load(last, weights_only=True)
+    state = next(state for name, state in checkpoint['callbacks'].items() if 'val_mean_iou' in name)
+    state['best_k_models'] = dict.fromkeys(state['best_k_models'], torch.tensor(-1.0))
+    state['best_model_score'] = state['kth_value'] = torch.tensor(-1.0)
+    torch.save(checkpoint, last)
+    run = out / 'run.json'
+    run.write_text(run.read_text().replace('"epochs": 2', '"epochs": 3'))
+    train(dataset, dataclasses.replace(RECIPE, stages=(dataclasses.replace(stage, epochs=3),)), out, True)
+    assert torch.load(out / 'decoder' / 'best.ckpt', weights_only=True)['epoch'] == 2
+
+
+@pytest.mark.parametrize('step', range(1, 7))
+def test_after_whatever_step_it_stops_a_run_goes_on_to_the_same_weights_and_figures(
+    step: int, drawn_dataset: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = drawn_dataset(train=7)  # two steps an epoch, and one sample left over
+    stage = dataclasses.replace(RECIPE.stages[1], epochs=3, learning_rate=5e-3, crop=(32, 32))
+    recipe = dataclasses.replace(RECIPE, validate_every=2, stages=(stage,))
+    whole = read_model(train(dataset, recipe, tmp_path / 'whole'))
+    on_train_batch_end = StopOnSignal.on_train_batch_end
+
+    def stop_there(self: StopOnSignal, trainer: lightning.Trainer, *others: object) -> None:
+        if trainer.global_step == step:
+            signal.raise_signal(signal.SIGTERM)
+        on_train_batch_end(self, trainer, *others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StopOnSignal, 'on_train_batch_end', stop_there)
+        with pytest.raises(TrainingError, match=r'stopped by SIGTERM'):
+            train(dataset, recipe, tmp_path / 'stopped')
+    resumed = read_model(train(dataset, recipe, tmp_path / 'stopped', True))
+    for name, values in whole.weights.items():
+        np.testing.assert_array_equal(resumed.weights[name], values, name)
+    first, second = (read_history(tmp_path / name / 'decoder').mean_iou for name in ('whole', 'stopped'))
+    assert [epoch for epoch, _ in first] == [2, 3] and second == first
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(drawn_dataset: Make, tmp_path: Path) -> None:

@@ -129,13 +129,12 @@ def test_the_average_keeps_no_more_than_the_recipe_says(decay: float, drawn_data
     np.testing.assert_allclose(moves[-5:], 1 - decay, rtol=1e-3)
 
 
-# One process or one of several, without what chance and normalisation by each process's own share make of it: then the steps
-# must be the same. Leaves behind how far the last stage moved the parameters of every process.
+# One process or one of several, without dropout and normalisation by each process's own share: then steps must be the same,
+# and random views, too. Leaves behind how far the last stage moved the parameters of every process.
 _PROCESS = """
 import os, sys, torch
 from enet_ros.cli.main import main
 from enet_ros.training import task as task_module
-task_module.augment = lambda images, labels, *_: (images.float() / 255, labels)
 on_fit_end = task_module.SegmentationTask.on_fit_end
 def flat(task):
     return torch.cat([parameter.detach().flatten() for parameter in task.network.parameters()])
@@ -186,6 +185,29 @@ def test_more_processes_than_a_batch_has_samples_are_refused(
     monkeypatch.setenv('WORLD_SIZE', '4')
     with pytest.raises(TrainingError, match=r'batch_size 3 .* leave some of 4 processes without any'):
         train(drawn_dataset(), RECIPE, tmp_path / 'run')
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+    with pytest.raises(TrainingError, match=r'2 processes for 1 GPUs: start one for each, with --nproc_per_node'):
+        train(drawn_dataset(), RECIPE, tmp_path / 'run')
+    assert not (tmp_path / 'run').exists()
+
+
+def test_a_gpu_that_is_too_small_is_one_line(
+    drawn_dataset: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # a stand-in for a GPU: what it would have free, and what PyTorch raises when that does not do
+    caplog.set_level('INFO')
+    monkeypatch.setattr('enet_ros.training.task._free_memory', lambda _: 100_000)
+    train(drawn_dataset(), RECIPE, tmp_path / 'run')
+    assert 'the images stay in main memory: 0.0 GB are more than half' in caplog.text
+
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError('CUDA out of memory')
+
+    monkeypatch.setattr(SegmentationTask, 'training_step', fail)
+    with pytest.raises(TrainingError, match=r'GPU does not do for stage encoder: .* with a lower batch_size, crop or size'):
+        train(drawn_dataset(), RECIPE, tmp_path / 'other')
 
 
 @pytest.mark.parametrize(('has_bf16', 'chosen'), [(True, 'bf16-mixed'), (False, '32-true')])
@@ -223,7 +245,7 @@ def test_compiling_without_a_compiler_is_refused(
     drawn_dataset: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('PATH', str(tmp_path))
-    with pytest.raises(TrainingError, match=r'install g\+\+, or train without --compile'):
+    with pytest.raises(TrainingError, match=r'a compiler: install g\+\+, or train without --compile'):
         train(drawn_dataset(), RECIPE, tmp_path / 'run', compiled=True)
     assert not (tmp_path / 'run').exists()
 

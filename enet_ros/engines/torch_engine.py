@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from enet_ros.compiler import check_compiler
 from enet_ros.engines.cuda_frames import CudaFrames, gpu_memory
 from enet_ros.engines.engine import EngineError
+from enet_ros.errors import EnetError
 from enet_ros.network.inference import InferenceNetwork
 from enet_ros.network.model_file import ModelFile
 from enet_ros.network.pooling import CornerPooling
@@ -107,11 +106,10 @@ def _on_gpu(shape: tuple[int, ...], network: Network) -> CudaFrames:
 
 def _compile(network: Network, device: str, shape: tuple[int, ...]) -> Network:
     """Return `network`, fused for arrays of `shape`, N x H x W x 3; raises EngineError when that is not possible."""
-    if device == 'cuda' and find_spec('triton') is None:
-        raise EngineError('backend torch-compile needs triton on a GPU: pip install triton, or choose backend torch')
-    variable, compilers = ('CC', ('gcc', 'clang')) if device == 'cuda' else ('CXX', ('g++', 'clang++'))
-    if not any(map(shutil.which, filter(None, (os.environ.get(variable), *compilers)))):
-        raise EngineError(f'backend torch-compile needs a compiler: install {compilers[0]}, or choose backend torch')
+    try:
+        check_compiler(device == 'cuda')
+    except EnetError as error:
+        raise EngineError(f'{error}, or choose backend torch') from error
     compiled = torch.compile(network, dynamic=False)
     try:
         with torch.inference_mode():  # compiles; errors belong here and not to the first image

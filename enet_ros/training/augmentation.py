@@ -45,17 +45,20 @@ def augment(
     scale: tuple[float, float],
     jitter: ColorJitter,
     generator: torch.Generator,
+    share: slice = slice(None),
 ) -> tuple[Tensor, Tensor]:
     """Return a random view of each sample: images N x 3 x h x w in [0, 1] and labels N x h x w, `crop` being (w, h).
 
     `images` is N x 3 x H x W, uint8, RGB; `labels` N x H x W, uint8. A view scales its sample by a factor between the two of
     `scale` (uniform in its logarithm), flips it or not, and changes its colours. Where a small factor makes the view larger
-    than the sample, the rest is void. `generator` is on the CPU.
+    than the sample, the rest is void. `generator` is on the CPU. Only the views of `share` are made, the same as among all.
     """
+    batch = len(images)
+    images, labels = images[share], labels[share]
     count, _, height, width = images.shape
 
     def uniform(low: float, high: float) -> Tensor:
-        return torch.empty(count).uniform_(low, high, generator=generator)
+        return torch.empty(batch).uniform_(low, high, generator=generator)[share]
 
     # one affine map a sample, in grid_sample's coordinates, where -1 and 1 are the borders
     factor = uniform(math.log(scale[0]), math.log(scale[1])).exp()

@@ -83,7 +83,7 @@ class BestCheckpoint(ModelCheckpoint):
         """Keep `folder`/best.ckpt."""
         super().__init__(folder, Path(BEST).stem, 'val_mean_iou', mode='max', enable_version_counter=False,
                          save_on_train_epoch_end=False)
-        self.path = str(folder / BEST)
+        self.path = str(Path(str(self.dirpath)) / BEST)  # absolute, as Lightning says it: it compares the two
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what was saved, with today's paths."""

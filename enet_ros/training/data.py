@@ -27,6 +27,11 @@ class Images:
     labels: Tensor
     """N x H x W class ids, uint8, 255 = void."""
 
+    @property
+    def bytes(self) -> int:
+        """Return how much memory they take."""
+        return self.images.nbytes + self.labels.nbytes
+
     def to(self, device: torch.device) -> Images:
         """Return the same on `device`."""
         return Images(self.names, self.images.to(device), self.labels.to(device))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,8 +16,10 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from enet_ros.compiler import check_compiler
 from enet_ros.cpu import cpu_has_bf16
 from enet_ros.datasets.prepared import Dataset, DatasetError
+from enet_ros.errors import EnetError
 from enet_ros.labels import LabelSet
 from enet_ros.network.architecture import Architecture
 from enet_ros.network.enet import EncoderClassifier, ENet
@@ -53,18 +54,13 @@ def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool = False, com
     """
     recipe = replace(recipe, precision=_precision(recipe))  # said in run.json: elsewhere it might be another
     identity = identify_run(out, recipe, dataset, resume, start)
-    if compiled and not torch.cuda.is_available() and not (shutil.which('g++') or shutil.which('clang++')):
-        raise TrainingError('torch.compile on a CPU needs a C++ compiler: install g++, or train without --compile')
     architecture = recipe.architecture(len(dataset.labels))
     torch.manual_seed(recipe.seed)
     network = make_network(architecture)
     if start:
         _begin_with(start, network, architecture, dataset.labels)
     chosen = choose_samples(dataset, recipe)
-    processes = int(os.environ.get('WORLD_SIZE', '1'))
-    if min(recipe.batch_size, len(chosen[0])) < processes:
-        raise TrainingError(f'batch_size {recipe.batch_size} and {len(chosen[0])} samples leave some of {processes} '
-                            'processes without any: start fewer')
+    _check_machine(recipe.batch_size, len(chosen[0]), compiled)
     data = (load_images(dataset, chosen[0], recipe.size, 'reading training samples'),
             load_images(dataset, chosen[1], recipe.size, 'reading validation samples'))
     pixels = data[0].pixels(len(dataset.labels))
@@ -97,6 +93,26 @@ def train(dataset: Dataset, recipe: Recipe, out: Path, resume: bool = False, com
     if is_main_process():
         write_model(path, info, weights_by_name)
     return path
+
+
+def _check_machine(batch: int, samples: int, compiled: bool) -> None:
+    """Refuse what the processes, their GPUs or the compiler cannot do."""
+    processes, here = _processes()
+    if min(batch, samples) < processes:
+        raise TrainingError(f'batch_size {batch} and {samples} samples leave some of {processes} processes without any: '
+                            'start fewer')
+    if 0 < (gpus := torch.cuda.device_count()) < here:
+        raise TrainingError(f'{here} processes for {gpus} GPUs: start one for each, with --nproc_per_node')
+    if compiled:
+        try:
+            check_compiler(gpus > 0)
+        except EnetError as error:
+            raise TrainingError(f'{error}, or train without --compile') from error
+
+
+def _processes() -> tuple[int, int]:
+    """Return how many processes torchrun started, on all machines and on this one."""
+    return int(os.environ.get('WORLD_SIZE', '1')), int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
 
 
 def _begin_with(start: ModelFile, network: ENet | SegNet, architecture: Architecture, labels: LabelSet) -> None:
@@ -140,7 +156,7 @@ def _train_stage(network: ENet | SegNet, recipe: Recipe, stage: Stage, data: tup
     task = SegmentationTask(part, recipe, stage, data[0], data[1], weights)
     if compiled:
         task.network.compile()
-    processes, here = int(os.environ.get('WORLD_SIZE', '1')), int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
+    processes, here = _processes()
     last = folder / LAST
     if last.is_file():
         done, steps = read_checkpoint(last)['global_step'], stage.epochs * task.steps_per_epoch
@@ -173,14 +189,18 @@ def _train_stage(network: ENet | SegNet, recipe: Recipe, stage: Stage, data: tup
             plugins=[WholeCheckpoints()],
             enable_model_summary=False,
         )
-        trainer.fit(
-            task,
-            # they only count: the task knows which samples a step sees
-            DataLoader(TensorDataset(torch.arange(task.steps_per_epoch))),
-            DataLoader(TensorDataset(torch.arange(len(data[1].names))), recipe.batch_size) if validated else None,
-            ckpt_path=last if last.is_file() else None,
-            weights_only=True,
-        )
+        try:
+            trainer.fit(
+                task,
+                # they only count: the task knows which samples a step sees
+                DataLoader(TensorDataset(torch.arange(task.steps_per_epoch))),
+                DataLoader(TensorDataset(torch.arange(len(data[1].names))), recipe.batch_size) if validated else None,
+                ckpt_path=last if last.is_file() else None,
+                weights_only=True,
+            )
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(f'the memory of the GPU does not do for stage {stage.name}: begin anew in another folder '
+                                'with a lower batch_size, crop or size') from error
     # read by the process that wrote it: the others may be on machines with other disks
     kept = read_checkpoint(folder / (BEST if validated else LAST))['state_dict'] if trainer.is_global_zero else {}
     prefix = 'average.module.'

@@ -90,6 +90,8 @@ class Recipe:
             raise RecipeError(f'ema_decay is {self.ema_decay}: it is from 0 to below 1')
         if self.batch_size < 1 or self.validate_every < 1:
             raise RecipeError(f'batch_size {self.batch_size}, validate_every {self.validate_every}: both start at 1')
+        if not 0 <= self.seed < 2**32:
+            raise RecipeError(f'seed is {self.seed}: it is from 0 to {2**32 - 1}')
         if len({stage.name for stage in self.stages}) != len(self.stages):
             raise RecipeError('two stages have one name: names must differ')
         for stage in self.stages:

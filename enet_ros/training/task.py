@@ -6,6 +6,7 @@ resumed run go on as if it had never stopped. Under torchrun each process comput
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -23,6 +24,8 @@ from enet_ros.training.data import Images
 from enet_ros.training.errors import TrainingError
 from enet_ros.training.losses import segmentation_loss
 from enet_ros.training.recipe import Recipe, Stage
+
+log = logging.getLogger(__name__)
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
@@ -53,17 +56,26 @@ class SegmentationTask(lightning.LightningModule):
         return max(1, len(self.train_images.names) // self.recipe.batch_size)
 
     def on_fit_start(self) -> None:
-        """Move the images to where the training runs."""
-        self.train_images, self.val_images = self.train_images.to(self.device), self.val_images.to(self.device)
+        """Move the images to where the training runs, unless they would take more than half of what is free there."""
+        if self.train_images.bytes + self.val_images.bytes > _free_memory(self.device) / 2:
+            log.info('the images stay in main memory: %.1f GB are more than half of what is free on the GPU',
+                     (self.train_images.bytes + self.val_images.bytes) / 1e9)
+        else:
+            self.train_images, self.val_images = self.train_images.to(self.device), self.val_images.to(self.device)
 
     def on_train_start(self) -> None:
         """Take the learning rate from the recipe, not from the checkpoint: a resumed run may have a lower one."""
+        self._validate_last_epoch()  # Lightning starts no epoch that it resumes in its midst
         schedule = self.trainer.lr_scheduler_configs[0].scheduler
         schedule.base_lrs = [self.stage.learning_rate] * len(schedule.base_lrs)
         for group in self.trainer.optimizers[0].param_groups:
             group['lr'] = self.stage.learning_rate * self._rate(self.global_step)
 
     def on_train_epoch_start(self) -> None:
+        """Look whether this is the last epoch."""
+        self._validate_last_epoch()
+
+    def _validate_last_epoch(self) -> None:
         """Have the last epoch validated, too: the learning rate's way down makes it the best one as a rule."""
         if self.current_epoch == self.stage.epochs - 1:
             self.trainer.check_val_every_n_epoch = 1
@@ -79,19 +91,22 @@ class SegmentationTask(lightning.LightningModule):
         order = torch.randperm(len(self.train_images.names), generator=shuffle)
         return order[position * self.recipe.batch_size :][: self.recipe.batch_size]
 
-    def _share(self, indices: Tensor) -> Tensor:
+    @property
+    def _share(self) -> slice:
         """Return what of a batch this process computes."""
-        return indices[self.global_rank :: self.trainer.world_size]
+        return slice(self.global_rank, None, self.trainer.world_size)
 
     def training_step(self, _: object) -> Tensor:
         """Return the loss of random views of this step's samples."""
-        indices = self._share(self._batch())
-        # the seed of dropout, too
-        generator = torch.manual_seed((self.recipe.seed * 1_000_003 + self.global_step) * 1009 + self.global_rank)
+        indices = self._batch()
+        seed = (self.recipe.seed * 1_000_003 + self.global_step) * 1009
         images, labels = augment(
-            self.train_images.images[indices], self.train_images.labels[indices], self.stage.crop, self.stage.scale,
-            self.recipe.jitter, generator,
+            self.train_images.images[indices].to(self.device), self.train_images.labels[indices].to(self.device),
+            self.stage.crop, self.stage.scale, self.recipe.jitter, torch.manual_seed(seed), self._share,
         )
+        if self.global_rank:  # dropout goes on with the numbers that follow the views', in each process with others
+            torch.manual_seed(seed + self.global_rank)
+        indices = indices[self._share]
         scores = self.network(images.contiguous(memory_format=torch.channels_last))
         total, weight = segmentation_loss(scores, self._targets(labels), self.class_weights)
         # processes average their gradients: divided by the mean of their weights, they give those of the whole batch
@@ -119,11 +134,12 @@ class SegmentationTask(lightning.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor]) -> None:
         """Count the predictions of the averaged weights on the samples with the indices in `batch`."""
-        indices = batch[0][self.global_rank :: self.trainer.world_size]
+        indices = batch[0][self._share]
         if len(indices):
-            images = self.val_images.images[indices].float() / 255
+            images = self.val_images.images[indices].to(self.device).float() / 255
             scores = self.average(images.contiguous(memory_format=torch.channels_last))
-            self.confusion.update(scores.argmax(1), self._targets(self.val_images.labels[indices]).long())
+            labels = self.val_images.labels[indices].to(self.device)
+            self.confusion.update(scores.argmax(1), self._targets(labels).long())
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean IoU on the validation samples."""
@@ -154,3 +170,8 @@ class SegmentationTask(lightning.LightningModule):
     def _targets(self, labels: Tensor) -> Tensor:
         """Return the labels that the stage's network predicts: its output is an eighth of the size for the encoder alone."""
         return labels[:, 4::8, 4::8] if self.stage.network == 'encoder' else labels
+
+
+def _free_memory(device: torch.device) -> float:
+    """Return how many bytes are free on a GPU; infinity for the CPU, where the images are already."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == 'cuda' else math.inf
