@@ -12,13 +12,16 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from recipes import RECIPE, recipe_file
 
 from enet_ros.datasets.prepared import Dataset, DatasetError
+from enet_ros.evaluation.evaluate import evaluate
 from enet_ros.files import write_image
 from enet_ros.labels import VOID
 from enet_ros.network.load import load_network, make_network
 from enet_ros.network.model_file import read_model
+from enet_ros.segmenter import Segmenter, SegmenterConfig
 from enet_ros.training.data import choose_samples
 from enet_ros.training.errors import TrainingError
 from enet_ros.training.history import read_history
@@ -208,6 +211,19 @@ def test_a_gpu_that_is_too_small_is_one_line(
     monkeypatch.setattr(SegmentationTask, 'training_step', fail)
     with pytest.raises(TrainingError, match=r'GPU does not do for stage encoder: .* with a lower batch_size, crop or size'):
         train(drawn_dataset(), RECIPE, tmp_path / 'other')
+
+
+def test_reweighing_begins_with_the_figures_of_the_run(drawn_dataset: Make, tmp_path: Path) -> None:
+    dataset, out = drawn_dataset(), tmp_path / 'run'
+    stage = dataclasses.replace(RECIPE.stages[1], epochs=10, learning_rate=5e-3)
+    model = train(dataset, dataclasses.replace(RECIPE, stages=(stage,)), out)
+    done = subprocess.run([sys.executable, str(ROOT / 'scripts' / 'reweigh.py'), '--data', str(dataset.root), str(out),
+                           str(stage.class_weight_constant), '10'], capture_output=True, text=True, check=True)
+    same, flat = (line.split()[1:] for line in done.stdout.splitlines()[1:])
+    summary = evaluate(Segmenter(SegmenterConfig(model, 'torch', 'fp32')), dataset.samples('val')).summary()
+    keys = ('mean_iou', 'class_average', 'global_accuracy')
+    np.testing.assert_allclose([float(figure) for figure in same], [100 * summary[key] for key in keys], atol=0.06)
+    assert float(flat[2]) > float(same[2])  # rare classes count for less, so that more pixels are right
 
 
 @pytest.mark.parametrize(('has_bf16', 'chosen'), [(True, 'bf16-mixed'), (False, '32-true')])
