@@ -105,6 +105,16 @@ def test_labelme_images_are_those_that_are_named(classes: Path, tmp_path: Path) 
     assert [pair.image_path.resolve() for pair in (*pairs['train'], *pairs['val'])] == [
         root / 'a.jpg', tmp_path / 'photos' / 'old.png', root / 'c.jpg'
     ]
+    annotate(root, 'd', imagePath='d.bmp').with_name('d.jpg').rename(root / 'd.bmp')
+    image(root / 'd.png')  # a mask again: the photo is in a format that is none of the package's
+    (pair,) = find_labelme(root, classes, by_prefix(['d'])).splits['val']
+    assert pair.image_path == root / 'd.bmp'  # which is refused as any other BMP file
+    for path in root.glob('d.*'):
+        path.unlink()
+    (root / 'a.bak.json').write_text((root / 'a.json').read_text())
+    with pytest.raises(DatasetError, match=r'a.bak.json and .*a.json both annotate .*a.jpg: take one out'):
+        find_labelme(root, classes, None)
+    (root / 'a.bak.json').unlink()
     dataset = convert_labelme(root, classes)
     assert {sample.image_path.name for split in ('train', 'val') for sample in dataset.samples(split)} == {
         'a.jpg', 'b.png', 'c.jpg'
@@ -138,10 +148,21 @@ def test_images_that_are_not_annotated_are_left_out(classes: Path, tmp_path: Pat
     for name in ('a1', 'a2', 'b1'):
         annotate(tmp_path / 'src', name, shape('box', SQUARE))
     image(tmp_path / 'src' / 'a3.jpg')
+    for other in ('.vscode/settings.json', '__MACOSX/._a1.json', 'models/config.json'):
+        write_json(tmp_path / 'src' / other, {})
     splits = find_labelme(tmp_path / 'src', classes, by_prefix(['b'])).splits
     assert {split: [pair.name for pair in pairs] for split, pairs in splits.items()} == {
         'train': ['a1', 'a2'], 'val': ['b1']
     }
+    annotate(tmp_path / 'src' / 'train', 'a4')
+    with pytest.raises(DatasetError, match=r'models holds JSON files of labelme, but its name is none of train'):
+        find_labelme(tmp_path / 'src', classes, None)
+    (tmp_path / 'src' / 'models' / 'config.json').unlink()
+    with pytest.raises(DatasetError, match=r'src and its folder train both hold JSON files of labelme'):
+        find_labelme(tmp_path / 'src', classes, None)
+    (tmp_path / 'src' / 'Test').mkdir()
+    with pytest.raises(DatasetError, match=r'no JSON files of labelme in .*src/Test: add them'):
+        find_labelme(tmp_path / 'src', classes, None)
 
 
 @pytest.mark.parametrize(('change', 'reason'), [
@@ -168,7 +189,7 @@ def test_a_folder_that_labelme_did_not_write_is_refused(classes: Path, tmp_path:
         find_labelme(tmp_path, classes, None)
     path = annotate(tmp_path / 'src' / 'train', 'a')
     (tmp_path / 'src' / 'train' / 'a.jpg').unlink()
-    with pytest.raises(DatasetError, match=r'cannot read .*a.jpg: No such file'):
+    with pytest.raises(DatasetError, match=r'a.jpg, the image of .*a.json, is missing: add it'):
         convert_labelme(tmp_path / 'src', classes)
     image(tmp_path / 'src' / 'train' / 'a.jpg')
     path.write_text('{')
@@ -206,8 +227,9 @@ RUNS = [2 * 8 + 1, 3, 5, 3, 5, 3, 5, 3, 4 + 4 * 8]
 
 
 @pytest.mark.parametrize('segmentation', [
-    [flat(OUTLINE)], [flat(OUTLINE), flat([[3, 2], [4, 2], [4, 3], [3, 3]])], {'size': [8, 10], 'counts': RUNS},
-], ids=['polygon', 'two parts that overlap', 'runs'])
+    [flat(OUTLINE)], [[1, 2], [], flat(OUTLINE)], [flat(OUTLINE), flat([[3, 2], [4, 2], [4, 3], [3, 3]])],
+    {'size': [8, 10], 'counts': RUNS},
+], ids=['polygon', 'parts without area', 'two parts that overlap', 'runs'])
 def test_coco_areas_are_drawn(segmentation: object, classes: Path, tmp_path: Path) -> None:
     image(tmp_path / 'src' / 'train' / 'a.jpg')
     write_json(tmp_path / 'src' / 'train' / '_annotations.coco.json', coco(['a.jpg'], [segmentation]))
@@ -234,10 +256,11 @@ def test_compressed_runs_are_those_of_pycocotools(
      ['train2017/a.jpg', 'val2017/b.jpg']),
     ({'annotations/instances_Train.json': 'a.jpg', 'annotations/instances_Validation.json': 'b.jpg'},
      ['images/Train/a.jpg', 'images/Validation/b.jpg']),
-    ({'train.json': 'a.jpg', 'val.json': 'b.jpg'}, ['images/a.jpg', 'images/b.jpg']),
+    ({'trainset.json': 'a.jpg', 'valset.json': 'b.jpg'}, ['images/a.jpg', 'images/b.jpg']),
+    ({'train/labels.json': 'a.jpg', 'val/labels.json': 'b.jpg'}, ['train/a.jpg', 'val/b.jpg']),
     ({'annotations/instances_train.json': 'day/a.jpg', 'annotations/instances_val.json': r'night\b.jpg'},
      ['day/a.jpg', 'night/b.jpg']),
-], ids=['Roboflow', 'COCO', 'CVAT', 'plain', 'with folders, from Windows'])
+], ids=['Roboflow', 'COCO', 'CVAT', 'plain', 'in folders', 'with folders, from Windows'])
 def test_tools_lay_their_files_out_differently(
     files: dict[str, str], images: list[str], classes: Path, tmp_path: Path
 ) -> None:
@@ -268,16 +291,17 @@ def test_a_single_file_is_divided(classes: Path, tmp_path: Path) -> None:
     (coco(['a.jpg'], [[flat(OUTLINE)]], 'cat'), r'instances_train.json, annotation 0 of a.jpg, holds class "cat"'),
     (coco(['a.jpg'], [[]]), r'instances_train.json, annotation 0 of a.jpg, has no polygon or mask'),
     (coco(['a.jpg'], [[[1, 2, 3]]]), r'annotation 0 of a.jpg, holds a damaged .* mask: a polygon is no list of x, y'),
-    (coco(['a.jpg'], [[[1, 2, 3, 4]]]), r'a polygon is no list of x, y, x, y and so on of three corners at least'),
-    (coco(['a.jpg'], [{'size': [8, 10], 'counts': [3]}]), r'runs of 3 pixels for an image of 80'),
-    (coco(['a.jpg'], [{'size': [8, 10], 'counts': [3, -3, 80]}]), r'runs of 80 pixels for an image of 80'),
-    (coco(['a.jpg'], [{'size': [8, 9], 'counts': [72]}]), r'a mask of \[8, 9\] for an image of \[8, 10\]'),
-    (coco(['a.jpg'], [{'size': [8, 10], 'counts': 'P3'}]), r'annotation 0 of a.jpg, holds a damaged .* mask'),
+    (coco(['a.jpg'], [[[1, 2, 3, 4], []]]), r'annotation 0 of a.jpg, .* mask: no polygon has three corners'),
+    (coco(['a.jpg'], [{'size': [8, 10], 'counts': [3]}]), r'with runs of 3 pixels for an image of 8 rows and 10 columns'),
+    (coco(['a.jpg'], [{'size': [8, 10], 'counts': [3, -3, 80]}]), r'with runs of 80 pixels for an image of 8 rows'),
+    (coco(['a.jpg'], [{'size': [8, 9], 'counts': [72]}]), r'a mask of size \[8, 9\] with'),
+    (coco(['a.jpg'], [{'size': [8, 10], 'counts': '1'}]), r'with runs of 1 pixels for'),
+    (coco(['a.jpg'], [{'size': [8, 10], 'counts': ''}]), r'with runs of 0.* pixels for'),
     (coco(['a.jpg'], [[[1, 2, 3, 4, float('nan'), 5]]]), r'mask: a corner is not a number or far outside'),
     (coco(['a.jpg'], [[[1, 2, 3, 4, 1e9, 5]]]), r'mask: a corner is not a number or far outside'),
     ({**coco(['a.jpg'], []), 'images': [{'id': 7, 'file_name': 'a.jpg', 'height': -8, 'width': 9}]}, r'a damaged size'),
     ({**coco(['a.jpg'], [[flat(OUTLINE)]]), 'categories': []}, r'annotation 0 is of category 5 in image 7, one of which'),
-    (coco(['b.jpg'], []), r'cannot read .*b.jpg: No such file'),
+    (coco(['b.jpg'], []), r'b.jpg, the image of .*instances_train.json, is missing: add it'),
     (coco(['a.jpg', 'x/a.jpg'], []), r'would both become train/images/a: rename one'),
     ({**coco([], []), 'images': [{'id': 7, 'file_name': name, 'height': 8, 'width': 10} for name in ('a.jpg', 'b.jpg')]},
      r'instances_train.json lists image id 7 twice'),
@@ -288,8 +312,8 @@ def test_a_single_file_is_divided(classes: Path, tmp_path: Path) -> None:
     ({'images': [1], 'categories': []}, r"instances_train.json is no file in COCO's format"),
     ([], r'instances_train.json holds no JSON object'),
 ], ids=['unknown class', 'no area', 'odd corners', 'two corners', 'short mask', 'negative run', 'mask of another size',
-        'no runs', 'no number', 'far outside', 'negative size', 'no category', 'no image', 'same name', 'same image id',
-        'same image', 'same category id', 'key missing', 'numbers', 'list'])
+        'short packed mask', 'empty packed mask', 'no number', 'far outside', 'negative size', 'no category', 'no image',
+        'same name', 'same image id', 'same image', 'same category id', 'key missing', 'numbers', 'list'])
 def test_a_coco_file_that_cannot_be_used_is_named(fields: object, reason: str, classes: Path, tmp_path: Path) -> None:
     image(tmp_path / 'src' / 'images' / 'a.jpg')
     image(tmp_path / 'src' / 'images' / 'x' / 'a.jpg')

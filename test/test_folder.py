@@ -70,22 +70,40 @@ def test_a_fourth_channel_is_no_colour(classes: Path, tmp_path: Path) -> None:
     assert convert(tmp_path / 'src', classes).samples('train')[0].read()[1].tolist() == COLOR_IDS
 
 
-@pytest.mark.parametrize('depth', [1, 2, 4])
-def test_ids_of_fewer_bits_are_not_stretched(depth: int, classes: Path, tmp_path: Path) -> None:
-    ids = np.array([[0, 1, 2, 3, 7]], np.uint8) % (2**depth)
-    write_pair(tmp_path / 'src' / 'train', 'a', ids)
-    bits = np.unpackbits(ids[0, :, None], axis=1)[:, -depth:]
-    chunks = ((b'IHDR', struct.pack('>IIBBBBB', 5, 1, depth, 0, 0, 0, 0)),
+def write_small_png(path: Path, ids: list[int], depth: int) -> None:
+    """Write one row of numbers with `depth` bits each, which OpenCV cannot."""
+    bits = np.unpackbits(np.array(ids, np.uint8)[:, None], axis=1)[:, -depth:]
+    chunks = ((b'IHDR', struct.pack('>IIBBBBB', len(ids), 1, depth, 0, 0, 0, 0)),
               (b'IDAT', zlib.compress(b'\0' + np.packbits(bits.reshape(-1)).tobytes())), (b'IEND', b''))
-    (tmp_path / 'src' / 'train' / 'labels' / 'a.png').write_bytes(b'\x89PNG\r\n\x1a\n' + b''.join(
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + b''.join(
         struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data)) for kind, data in chunks
     ))
-    meant = np.array([VOID, 0, 1, 2, VOID, VOID, VOID, 0])
-    assert convert(tmp_path / 'src', classes).samples('train')[0].read()[1].tolist() == meant[ids].tolist()
+
+
+@pytest.mark.parametrize(('ids', 'depth', 'box', 'expected'), [
+    ([0, 1, 2, 3], 2, '[2]', [VOID, 0, 1, 2]), ([0, 1, 7, 2], 4, '[2]', [VOID, 0, 0, 1]),
+    ([0, 0, 0, 0], 1, '[2]', [VOID, VOID, VOID, VOID]),
+    ([0, 2, 0, 2], 2, '[170]', [VOID, 1, VOID, 1]),  # a mask of 0 and 170, made smaller
+], ids=['2 bits', '4 bits', 'zeros', '0 and 170'])
+def test_ids_of_fewer_bits_are_those_that_the_classes_know(
+    ids: list[int], depth: int, box: str, expected: list[int], classes: Path, tmp_path: Path
+) -> None:
+    classes.write_text(CLASSES.replace('from: [2]', f'from: {box}'))
+    write_pair(tmp_path / 'src' / 'train', 'a', [ids])
+    write_small_png(tmp_path / 'src' / 'train' / 'labels' / 'a.png', ids, depth)
+    assert convert(tmp_path / 'src', classes).samples('train')[0].read()[1].tolist() == [expected]
+
+
+def test_ids_of_fewer_bits_that_may_mean_two_things_are_refused(classes: Path, tmp_path: Path) -> None:
+    write_pair(tmp_path / 'src' / 'train', 'a', [[0, 1]])
+    write_small_png(tmp_path / 'src' / 'train' / 'labels' / 'a.png', [0, 1], 1)
+    with pytest.raises(DatasetError, match=r'a.png has 1-bit pixels, which may mean ids up to 1 or, .* up to 255: save it'):
+        convert(tmp_path / 'src', classes)
 
 
 def test_names_need_not_be_utf8(classes: Path, tmp_path: Path) -> None:
-    write_pair(tmp_path / 'src' / 'train', os.fsdecode(b'Stra\xdfe'), [[1, 2]])
+    for name in (b'Stra\xdfe', b'Stra\xdfe2'):
+        write_pair(tmp_path / 'src', os.fsdecode(name), [[1, 2]])
     assert convert(tmp_path / 'src', classes).samples('train')[0].read()[1].tolist() == [[0, 1]]
 
 
@@ -159,14 +177,28 @@ def test_a_choice_that_leaves_nothing_is_refused(choice: Choice, reason: str, cl
 def test_splits_that_are_there_are_kept(classes: Path, tmp_path: Path) -> None:
     for split, names in (('train', ['a', 'b']), ('val', ['c']), ('test', ['d'])):
         make_flat(tmp_path / 'src' / split, names)
-    make_flat(tmp_path / 'src' / 'valid-2', ['e'])
+    make_flat(tmp_path / 'src' / 'Validation', ['e'])
     dataset = convert(tmp_path / 'src', classes)
     assert [stems(dataset, split) for split in ('train', 'val', 'test')] == [{'a', 'b'}, {'c', 'e'}, {'d'}]
     with pytest.raises(DatasetError, match=r'the images are in train, val, test already'):
         find_folder(tmp_path / 'src', classes, by_share(0.5))
-    make_flat(tmp_path / 'src' / 'valley', ['f'])
-    with pytest.raises(DatasetError, match=r'src/valley belongs to none of train, val, test: rename it'):
+
+
+@pytest.mark.parametrize(('more', 'reason'), [
+    ('train_old', r'src/train_old holds images/, but its name is none of train, training, val'),
+    ('.', r'src and its folder train both hold images/: take one out'),
+], ids=['neither split', 'no split'])
+def test_images_that_would_be_left_out_are_named(more: str, reason: str, classes: Path, tmp_path: Path) -> None:
+    make_flat(tmp_path / 'src' / more, ['f'])
+    make_flat(tmp_path / 'src' / 'train', ['a'])
+    with pytest.raises(DatasetError, match=reason):
         find_folder(tmp_path / 'src', classes, None)
+
+
+def test_other_folders_beside_a_flat_one_are_nobodys_business(classes: Path, tmp_path: Path) -> None:
+    for folder in ('.trash', '__MACOSX', 'raw', '.'):
+        make_flat(tmp_path / 'src' / folder, ['a', 'b'])
+    assert [len(pairs) for pairs in find_folder(tmp_path / 'src', classes, None).splits.values()] == [1, 1]
 
 
 def test_what_is_missing_is_named(classes: Path, tmp_path: Path) -> None:
@@ -176,9 +208,9 @@ def test_what_is_missing_is_named(classes: Path, tmp_path: Path) -> None:
     (tmp_path / 'src' / 'labels' / 'b.png').unlink()
     with pytest.raises(DatasetError, match=r'images/b.jpg has no labels .*labels/b.png'):
         convert(tmp_path / 'src', classes)
-    (tmp_path / 'src' / 'val' / 'images').mkdir(parents=True)
+    (tmp_path / 'other' / 'val' / 'images').mkdir(parents=True)
     with pytest.raises(DatasetError, match=r'no PNG or JPEG images in .*val/images'):
-        find_folder(tmp_path / 'src', classes, None)
+        find_folder(tmp_path / 'other', classes, None)
 
 
 @pytest.mark.parametrize(('old', 'new', 'reason'), [

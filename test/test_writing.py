@@ -153,7 +153,8 @@ def spoil(source: SourceDataset, kind: str) -> None:
 @pytest.mark.parametrize(('kind', 'reason'), [
     ('id', 'train1_l.png holds label id 3'), ('size', 'train1.png is 32x24 but its labels .*train1_l.png are 31x24'),
     ('cut off', 'train1.png is damaged or breaks off'), ('no image', 'train1.png is missing, damaged'),
-    ('missing', 'cannot read .*train1.png: No such file'), ('no labels', 'train1.png has no labels .*train1_l.png'),
+    ('missing', 'train1.png, the image of .*train1_l.png, is missing'),
+    ('no labels', 'train1.png has no labels .*train1_l.png'),
 ])
 def test_a_bad_pair_is_named_or_skipped(kind: str, reason: str, source: SourceDataset, tmp_path: Path) -> None:
     write_dataset(tmp_path / 'out', source)

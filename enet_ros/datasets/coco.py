@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from enet_ros.datasets.annotations import class_id, read_json
 from enet_ros.datasets.classes import Classes, read_classes
 from enet_ros.datasets.optional import import_optional
-from enet_ros.datasets.prepared import DatasetError
-from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_share, hold_out, split_of
+from enet_ros.datasets.prepared import SPLITS, DatasetError
+from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_share, hold_out
 from enet_ros.datasets.writing import Pair, SourceDataset
 
 
@@ -48,16 +48,15 @@ def find_coco(root: Path, classes_path: Path, choice: Choice | None) -> SourceDa
     images: dict[Path, _Image] = {}
     splits: dict[str, list[Pair]] = {}
     for path in files:
-        part = _part(path)
-        try:
-            split = split_of(path, part)
-        except DatasetError:
+        part, split = _part(path, root)
+        if not split:
             if len(files) > 1:
-                raise
+                raise DatasetError(f'{path} belongs to none of {", ".join(SPLITS)}: begin its name, or that of its folder, '
+                                   'with one, or take it out')
             split, choice = 'train', choice or by_share(DEFAULT_SHARE)
         found = _read_file(path, root, part)
-        if twice := images.keys() & found.keys():
-            raise DatasetError(f'{path} lists {min(twice)}, and so does a file before it: take it out of one')
+        if twice := [image_path for image_path in found if image_path in images and image_path.is_file()]:
+            raise DatasetError(f'{path} lists {twice[0]}, and so does a file before it: take it out of one')
         images.update(found)
         splits.setdefault(split, []).extend(Pair.of(image_path, path) for image_path in found)
 
@@ -69,9 +68,19 @@ def find_coco(root: Path, classes_path: Path, choice: Choice | None) -> SourceDa
     )
 
 
-def _part(path: Path) -> str:
-    """Return what names the part of the dataset: train2017 of instances_train2017.json, valid of valid/_annotations.json."""
-    return path.parent.name if path.stem.startswith('_') else path.stem.removeprefix('instances_')
+def _part(path: Path, root: Path) -> tuple[str, str]:
+    """Return what names the part of the dataset, such as train2017 of instances_train2017.json or valid of valid/x.json.
+
+    With it comes the split; it is empty where neither the file nor its folder is named after one.
+    """
+    names = [path.stem.removeprefix('instances_'), *([path.parent.name] if path.parent != root else [])]
+    if path.stem.startswith('_'):
+        names.reverse()
+    for name in names:
+        for split in SPLITS:
+            if name.lower().startswith(split) and not name.lower().startswith('trainval'):
+                return name, split
+    return names[0], ''
 
 
 def _read_file(path: Path, root: Path, part: str) -> dict[Path, _Image]:
@@ -124,35 +133,54 @@ def _draw(pair: Pair, image: _Image, classes: Classes, rle: ModuleType) -> NDArr
             index = class_id(where, name, classes.names)
             if not annotation.get('segmentation'):
                 raise DatasetError(f'{where} has no polygon or mask: add one or remove it')
-            ids[_mask(annotation['segmentation'], ids.shape, rle) > 0] = index
+            ids[_mask(annotation['segmentation'], ids.shape, rle)] = index
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DatasetError(f'{where} holds a damaged size, polygon or mask: {" ".join(str(error).split())}') from error
     return ids
 
 
-def _mask(segmentation: Any, size: tuple[int, ...], rle: ModuleType) -> NDArray[np.uint8]:  # noqa: ANN401 - JSON
-    """Return a mask (H x W, uint8, 1 = inside) of polygons or run lengths, checked, which pycocotools does not.
+def _mask(segmentation: Any, size: tuple[int, ...], rle: ModuleType) -> NDArray[np.bool_]:  # noqa: ANN401 - JSON
+    """Return a mask (H x W, True = inside) of polygons or run lengths, checked, which pycocotools does not.
 
     Raises:
-        ValueError: a corner is no pair of numbers or far outside, or the runs do not fill the image.
+        ValueError: a corner is no pair of numbers or far outside, no polygon has an area, or runs do not fill the image.
 
     """
     if isinstance(segmentation, dict):
-        if tuple(segmentation['size']) != size:
-            raise ValueError(f'a mask of {segmentation["size"]} for an image of {list(size)}')
-        counts = segmentation['counts']
-        if isinstance(counts, list) and (min(counts, default=0) < 0 or sum(counts) != size[0] * size[1]):
-            raise ValueError(f'runs of {sum(counts)} pixels for an image of {size[0] * size[1]}')
-        merged = rle.frPyObjects(segmentation, *size) if isinstance(counts, list) else segmentation
-    else:
-        polygons = [np.array(polygon, np.float64) for polygon in segmentation]
-        for polygon in polygons:
-            if polygon.ndim != 1 or len(polygon) < 6 or len(polygon) % 2:
-                raise ValueError('a polygon is no list of x, y, x, y and so on of three corners at least')
-            if not (np.abs(polygon) <= 4 * max(size)).all():  # nor of what is no number
-                raise ValueError('a corner is not a number or far outside the image')
-        merged = rle.merge(rle.frPyObjects([polygon.tolist() for polygon in polygons], *size))
-    mask: NDArray[np.uint8] = rle.decode(merged)
-    if mask.max() > 1:  # what no run of a text that is too short filled
-        raise ValueError('runs that do not fill the image')
-    return mask
+        runs = segmentation['counts']
+        runs = np.array(_unpack(runs) if isinstance(runs, str) else runs)
+        if tuple(segmentation['size']) != size or runs.sum() != size[0] * size[1] or runs.min() < 0:
+            raise ValueError(f'a mask of size {segmentation["size"]} with runs of {runs.sum()} pixels for an image of '
+                             f'{size[0]} rows and {size[1]} columns')
+        return (np.repeat(np.arange(len(runs)) % 2, runs) > 0).reshape(size[::-1]).T  # down the columns, outside first
+    polygons = [np.array(polygon, np.float64) for polygon in segmentation]
+    for polygon in polygons:
+        if polygon.ndim != 1 or len(polygon) % 2:
+            raise ValueError('a polygon is no list of x, y, x, y and so on')
+        if not (np.abs(polygon) <= 4 * max(size)).all():  # nor of what is no number
+            raise ValueError('a corner is not a number or far outside the image')
+    areas = [polygon.tolist() for polygon in polygons if len(polygon) >= 6]
+    if not areas:
+        raise ValueError('no polygon has three corners')
+    mask: NDArray[np.uint8] = rle.decode(rle.merge(rle.frPyObjects(areas, *size)))
+    return mask > 0
+
+
+def _unpack(text: str) -> list[int]:
+    """Return the run lengths in a compressed mask.
+
+    A number has five bits a character, the lowest first; 32 says that more follow, and the highest bit of the last is its
+    sign. From the fourth on, a number is what is to be added to the run two before it.
+    """
+    runs: list[int] = []
+    number = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        number |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                number -= 1 << shift
+            runs.append(number + (runs[-2] if len(runs) > 2 else 0))
+            number = shift = 0
+    return runs

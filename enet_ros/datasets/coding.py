@@ -36,8 +36,8 @@ class Coding:
         check_whole(path)
         pixels = read_pixels(path, cv2.IMREAD_UNCHANGED)
         depth, has_palette = _png_samples(path)
-        if depth < 8 and not has_palette:
-            pixels //= 255 // (2**depth - 1)  # OpenCV stretches numbers of fewer bits to 0 to 255
+        if depth < 8 and not has_palette and pixels.ndim == 2:
+            pixels = self._choose_reading(path, pixels, depth)
         if pixels.dtype != np.uint8:
             raise DatasetError(f'{path} has type {pixels.dtype}: labels are 8-bit images')
         coded = self._decode(path, pixels)
@@ -51,6 +51,18 @@ class Coding:
                 )
             coded[missed] = unknown
         return coded.astype(np.uint8)
+
+    def _choose_reading(self, path: Path, stretched: NDArray[np.uint8], depth: int) -> NDArray[np.uint8]:
+        """Return the numbers of a PNG with fewer than 8 bits as they stand or `stretched` to 0 to 255, as all viewers show.
+
+        Some programs save ids so, others a picture of 0 and 255: the one that the coding knows is meant.
+        """
+        plain = stretched // (255 // (2**depth - 1))
+        readings = [numbers for numbers in (plain, stretched) if set(np.unique(numbers).tolist()) <= self.ids.keys()]
+        if len(readings) == 2 and stretched.any():
+            raise DatasetError(f'{path} has {depth}-bit pixels, which may mean ids up to {plain.max()} or, as viewers show '
+                               f'them, up to {stretched.max()}: save it with 8 bits')
+        return readings[0] if readings else plain
 
     def _decode(self, path: Path, pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Look up numbers (H x W, uint8) or colours (H x W x 3 or 4, uint8, BGR)."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from enet_ros.datasets.classes import read_classes
 from enet_ros.datasets.prepared import DatasetError, some_images
-from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_share, hold_out, split_of
+from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_share, hold_out, split_folders
 from enet_ros.datasets.writing import Pair, SourceDataset
 
 
@@ -21,10 +21,9 @@ def find_folder(root: Path, classes_path: Path, choice: Choice | None) -> Source
 
     """
     classes = read_classes(classes_path)
-    splits: dict[str, list[Pair]] = {}
-    for images in sorted(root.glob('*/images')):
-        splits.setdefault(split_of(images.parent, images.parent.name), []).extend(_pairs(images.parent))
-    if not splits and (root / 'images').is_dir():
+    folders = split_folders(root, 'images/', _holds_images, _holds_images(root))
+    splits = {split: [pair for folder in folders[split] for pair in _pairs(folder)] for split in folders}
+    if not splits and _holds_images(root):
         splits, choice = {'train': _pairs(root)}, choice or by_share(DEFAULT_SHARE)
     if not splits:
         raise DatasetError(f'no images/ and no train/images/ in {root}: give the folder that holds images/ and labels/')
@@ -35,6 +34,10 @@ def find_folder(root: Path, classes_path: Path, choice: Choice | None) -> Source
     return SourceDataset(
         classes.name, classes.labels, hold_out(splits, choice), to_ids, classes.source, classes.license, classes.text
     )
+
+
+def _holds_images(folder: Path) -> bool:
+    return (folder / 'images').is_dir()
 
 
 def _pairs(folder: Path) -> list[Pair]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from enet_ros.datasets.annotations import class_id, read_json
 from enet_ros.datasets.classes import Classes, read_classes
-from enet_ros.datasets.prepared import DatasetError, image_files
-from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_share, hold_out, split_of
+from enet_ros.datasets.prepared import IMAGE_SUFFIXES, DatasetError, image_files
+from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_share, hold_out, split_folders
 from enet_ros.datasets.writing import Pair, SourceDataset
 
 
@@ -26,13 +26,14 @@ def find_labelme(root: Path, classes_path: Path, choice: Choice | None) -> Sourc
     Images without a JSON file are not annotated yet and left out.
 
     Raises:
-        DatasetError: the classes file is wrong, no JSON file is there, or one has no image beside it.
+        DatasetError: the classes file is wrong, no JSON file is there, two annotate one image, or a folder with some belongs
+            to no split.
 
     """
     classes = read_classes(classes_path)
-    splits: dict[str, list[Pair]] = {}
-    for folder in sorted({path.parent for path in root.glob('*/*.json')}):
-        splits.setdefault(split_of(folder, folder.name), []).extend(_pairs(folder))
+    flat = _holds_json(root) and bool(image_files(root))
+    folders = split_folders(root, 'JSON files of labelme', _holds_json, flat)
+    splits = {split: [pair for folder in folders[split] for pair in _pairs(folder)] for split in folders}
     if not splits:
         splits, choice = {'train': _pairs(root)}, choice or by_share(DEFAULT_SHARE)
 
@@ -44,24 +45,36 @@ def find_labelme(root: Path, classes_path: Path, choice: Choice | None) -> Sourc
     )
 
 
+def _holds_json(folder: Path) -> bool:
+    return any(folder.glob('[!.]*.json'))
+
+
 def _pairs(folder: Path) -> list[Pair]:
-    images: dict[str, list[Path]] = {}
-    for path in image_files(folder):
-        images.setdefault(path.stem, []).append(path)
-    files = sorted(folder.glob('*.json'))
+    beside: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob('[!.]*')):
+        beside.setdefault(path.stem, []).append(path)
+    files = sorted(folder.glob('[!.]*.json'))
     if not files:
         raise DatasetError(f'no JSON files of labelme in {folder}: save the annotations beside the images')
-    return [Pair(_image_path(path, images.get(path.stem, [])), path, path.stem) for path in files]
+    pairs: dict[Path, Pair] = {}
+    for path in files:
+        pair = Pair(_image_path(path, [other for other in beside[path.stem] if other != path]), path, path.stem)
+        if (other := pairs.setdefault(pair.image_path.resolve(), pair)) is not pair:
+            raise DatasetError(f'{other.labels_path} and {path} both annotate {pair.image_path}: take one out')
+    return list(pairs.values())
 
 
-def _image_path(path: Path, images: list[Path]) -> Path:
-    """Return the image that a file annotates: the one of its name in `images`, else, if in doubt, the one that it names."""
-    if len(images) == 1:
+def _image_path(path: Path, beside: list[Path]) -> Path:
+    """Return the image that a file annotates: the only one of `beside`, files of its name, else the one that it names."""
+    images = [other for other in beside if other.suffix.lower() in IMAGE_SUFFIXES]
+    if len(beside) == len(images) == 1:
         return images[0]
     named = read_json(path).get('imagePath')
     name = PureWindowsPath(named if isinstance(named, str) else '').as_posix()  # with slashes, whatever it was written on
-    beside = path.with_name(PurePosixPath(name).name or f'{path.stem}.jpg')
-    return path.parent / name if name and (path.parent / name).is_file() else beside
+    named_path = path.parent / name
+    if named_path.is_file():
+        return named_path
+    return images[0] if len(images) == 1 else path.with_name(PurePosixPath(name).name or f'{path.stem}.jpg')
 
 
 def _draw(path: Path, classes: Classes) -> NDArray[np.uint8]:

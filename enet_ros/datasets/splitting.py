@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -18,19 +18,36 @@ Choice: TypeAlias = Callable[[Sequence[Pair]], set[str]]
 """Returns the names of those pairs that are held out."""
 
 
-_SPLIT_NAME = re.compile(r'(train|val|test)(?:ing|id|idation)?(?![a-z])', re.IGNORECASE)
+_SPLIT_FOLDERS = {
+    'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val',
+    'test': 'test', 'testing': 'test',
+}
 
 
-def split_of(path: Path, part: str) -> str:
-    """Return the split that `part`, the name of `path` or of what it holds, stands for, as train2017, valid and Test do.
+def split_folders(root: Path, what: str, holds: Callable[[Path], bool], flat: bool) -> dict[str, list[Path]]:
+    """Return the folders of `root` that hold a split, by split; none where `root` is not divided.
+
+    `holds` tells whether a folder holds `what` is to be converted, `flat` whether `root` itself does.
 
     Raises:
-        DatasetError: it stands for none.
+        DatasetError: some folders are splits, and what else is there would be left out.
 
     """
-    if not (found := _SPLIT_NAME.match(part)):
-        raise DatasetError(f'{path} belongs to none of {", ".join(SPLITS)}: rename it to begin with one, or take it out')
-    return found[1].lower()
+    folders = sorted(path for path in root.glob('[!.]*') if path.is_dir() and path.name != '__MACOSX')
+    splits: dict[str, list[Path]] = {}
+    for folder in folders:
+        if folder.name.lower() in _SPLIT_FOLDERS and holds(folder):
+            splits.setdefault(_SPLIT_FOLDERS[folder.name.lower()], []).append(folder)
+    if splits:
+        for folder in folders:
+            if folder.name.lower() in _SPLIT_FOLDERS and not holds(folder):
+                raise DatasetError(f'no {what} in {folder}: add them or take the folder out')
+            if folder.name.lower() not in _SPLIT_FOLDERS and holds(folder):
+                raise DatasetError(f'{folder} holds {what}, but its name is none of {", ".join(_SPLIT_FOLDERS)}: rename it '
+                                   'or take it out')
+        if flat:
+            raise DatasetError(f'{root} and its folder {next(iter(splits.values()))[0].name} both hold {what}: take one out')
+    return splits
 
 
 def hold_out(splits: Mapping[str, Sequence[Pair]], choice: Choice | None) -> dict[str, Sequence[Pair]]:
@@ -59,7 +76,7 @@ def by_share(share: float) -> Choice:
     """
 
     def choose(pairs: Sequence[Pair]) -> set[str]:
-        names = sorted((pair.name for pair in pairs), key=lambda name: hashlib.sha256(name.encode()).digest())
+        names = sorted((pair.name for pair in pairs), key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
         return set(names[: max(1, round(share * len(names)))])
 
     return choose

@@ -187,6 +187,8 @@ def _write_pair(
 
 
 def _read_pair(pair: Pair, source: SourceDataset) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    if not pair.image_path.is_file():
+        raise DatasetError(f'{pair.image_path}, the image of {pair.labels_path}, is missing: add it or take its labels out')
     if pair.image_path.suffix.lower() not in IMAGE_SUFFIXES:
         raise DatasetError(f'{pair.image_path} is no PNG or JPEG file by its name: convert the image to one of these')
     check_whole(pair.image_path)

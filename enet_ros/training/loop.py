@@ -199,8 +199,8 @@ def _train_stage(network: ENet | SegNet, recipe: Recipe, stage: Stage, data: tup
                 weights_only=True,
             )
         except torch.OutOfMemoryError as error:
-            raise TrainingError(f'the memory of the GPU does not do for stage {stage.name}: begin anew in another folder '
-                                'with a lower batch_size, crop or size') from error
+            raise TrainingError(f'the memory of the GPU does not do for stage {stage.name}: end what else uses it and go on '
+                                'with --resume, or begin in another folder with a lower batch_size, crop or size') from error
     # read by the process that wrote it: the others may be on machines with other disks
     kept = read_checkpoint(folder / (BEST if validated else LAST))['state_dict'] if trainer.is_global_zero else {}
     prefix = 'average.module.'
