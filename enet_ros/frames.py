@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from enet_ros.datasets.prepared import IMAGE_SUFFIXES, image_files, read_image
 from enet_ros.errors import EnetError
-from enet_ros.image_reader import ImageReader, read_compressed
+from enet_ros.image_reader import ImageReader
 
 BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
@@ -72,6 +73,8 @@ def open_frames(path: Path, topic: str = '') -> FrameSource:
     if path.is_dir():
         if images := image_files(path):
             return FrameSource(path, len(images))
+        if parts := sorted(part for part in path.iterdir() if part.suffix in BAG_SUFFIXES):
+            raise EnetError(f'{path} is a bag without metadata.yaml, whose recording broke off: give {parts[0]} itself')
         raise EnetError(f'no images ({", ".join(IMAGE_SUFFIXES)}) in {path}')
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return FrameSource(path, 1)
@@ -115,14 +118,14 @@ def _decoded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _open_bag(path: Path, topic: str) -> FrameSource:
-    from rosbags.highlevel import AnyReader, AnyReaderError
+    from rosbags.highlevel import AnyReader
     from rosbags.typesys import Stores, get_typestore
 
     try:
         with AnyReader([path], default_typestore=get_typestore(Stores.LATEST)) as reader:
             topics = {name: info.msgcount for name, info in reader.topics.items() if info.msgtype in IMAGE_TYPES}
-    except (AnyReaderError, OSError) as error:
-        raise EnetError(f'cannot read bag {path}: {" ".join(str(error).split())}') from error
+    except Exception as error:  # whatever rosbags meets in a damaged file
+        raise EnetError(f'cannot read bag {path}: {_line(error)}') from error
     if not topics:
         raise EnetError(f'bag {path} has no topic with images')
     if not topic and len(topics) > 1:
@@ -141,16 +144,33 @@ def _bag_frames(source: FrameSource) -> Iterator[Frame]:
     with AnyReader([source.path], default_typestore=get_typestore(Stores.LATEST)) as bag:
         connections = [connection for connection in bag.connections if connection.topic == source.topic]
         start: int | None = None
-        for number, (connection, time, raw) in enumerate(bag.messages(connections)):
+        messages = bag.messages(connections)
+        for number in count():
+            try:
+                connection, time, raw = next(messages)
+            except StopIteration:
+                return
+            except Exception as error:  # likewise
+                raise EnetError(f'bag {source.path} is damaged after {number} images: {_line(error)}') from error
             start = time if start is None else start
             name = f'{source.path.stem}_{number:06}'
-            message: Any = bag.deserialize(raw, connection.msgtype)
+            message: Any
+            try:  # now: a frame may be decoded when the bag is closed, and its types are forgotten
+                message = bag.deserialize(raw, connection.msgtype)
+            except Exception as error:  # likewise
+                message = error
             yield Frame(name, (time - start) / 1e9, source.path, partial(_decode, name, message, reader))
 
 
 def _decode(name: str, message: Any, reader: ImageReader) -> NDArray[np.uint8]:  # noqa: ANN401 - of a type made at run time
+    if isinstance(message, Exception):
+        raise EnetError(f'{name}: the message is damaged: {_line(message)}') from message
     try:
-        image, channels = read_compressed(message) if hasattr(message, 'format') else reader.read(message)
+        image, channels = reader.read_compressed(message) if hasattr(message, 'format') else reader.read(message)
     except EnetError as error:
         raise EnetError(f'{name}: {error}') from error
     return cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if channels == 'rgb' else image
+
+
+def _line(error: Exception) -> str:
+    return ' '.join(str(error).split()) or type(error).__name__

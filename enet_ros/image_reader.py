@@ -6,6 +6,8 @@ rosbags-image; neither of them reads every kind of row padding, so rows are pack
 
 from __future__ import annotations
 
+import re
+import sys
 from contextlib import suppress
 from functools import cache
 from types import SimpleNamespace
@@ -20,6 +22,7 @@ from enet_ros.segmenter import ChannelOrder
 
 PLANAR = ('nv12', 'nv21')
 """Encodings with a plane of luma and, below it, half as many rows of colour."""
+_WITHOUT_COLORS = re.compile(r'(8|16|32|64)[USF]C\d+')  # OpenCV's types
 
 
 class ImageFields(Protocol):
@@ -58,10 +61,15 @@ class CvBridgeConverter:
     """cv_bridge, which every ROS distribution has."""
 
     def __init__(self) -> None:
-        """Raise ImportError where cv_bridge is not installed."""
+        """Raise ImportError where cv_bridge is not installed, or cannot convert, as one built for another NumPy cannot."""
         from cv_bridge import CvBridge
 
         self._bridge = CvBridge()
+        pixel = SimpleNamespace(encoding='mono8', width=1, height=1, step=1, is_bigendian=0, data=b'\0')
+        try:
+            self.to_rgb(pixel)  # its compiled part is loaded by its first use
+        except Exception as error:  # whatever a library that does not fit raises
+            raise ImportError(f'cv_bridge does not work: {error}') from error
 
     def bytes_per_pixel(self, encoding: str) -> int:
         """Return the bytes of one pixel of the first plane."""
@@ -95,15 +103,13 @@ class RosbagsConverter:
 
 
 @cache  # a failed import is tried anew each time, which costs on every image
-def _installed_converter(planar: bool) -> Converter:
-    """Return cv_bridge where it is installed, except for `planar` encodings, which it does not know."""
-    if not planar:
+def _installed_converters() -> tuple[Converter, ...]:
+    """Return what is installed, cv_bridge first."""
+    converters: list[Converter] = []
+    for kind in (CvBridgeConverter, RosbagsConverter):
         with suppress(ImportError):
-            return CvBridgeConverter()
-    try:
-        return RosbagsConverter()
-    except ImportError as error:
-        raise ImageMessageError('this encoding needs rosbags-image: pip install rosbags-image') from error
+            converters.append(kind())
+    return tuple(converters)
 
 
 class ImageReader:
@@ -127,11 +133,10 @@ class ImageReader:
             rows = _rows(message, height, 3 * width)
             pixels = np.lib.stride_tricks.as_strided(rows, (height, width, 3), (step, 3, 1))
             return pixels, 'rgb' if encoding == 'rgb8' else 'bgr'
-        converter = self._converter or _installed_converter(encoding in PLANAR)
-        try:
-            row_bytes = width * converter.bytes_per_pixel(encoding)
-        except Exception as error:  # each library has its own exceptions; all mean that it does not know the encoding
-            raise ImageMessageError(f'encoding "{encoding}" is not supported: publish rgb8, bgr8 or mono8') from error
+        if _WITHOUT_COLORS.fullmatch(encoding):
+            raise ImageMessageError(f'encoding "{encoding}" does not say what its channels are: publish rgb8, bgr8 or mono8')
+        converter, pixel_bytes = self._choose_converter(encoding)
+        row_bytes = width * pixel_bytes
         lines = height * 3 // 2 if encoding in PLANAR else height
         packed = SimpleNamespace(
             encoding=encoding, width=width, height=lines, step=row_bytes,
@@ -143,6 +148,41 @@ class ImageReader:
         except Exception as error:  # likewise; OpenCV refuses sizes that a subsampled encoding cannot have
             reason = ' '.join(str(error).split())
             raise ImageMessageError(f'{width}x{height} image with encoding "{encoding}": {reason}') from error
+
+    def read_compressed(self, message: CompressedImageFields) -> tuple[NDArray[np.uint8], ChannelOrder]:
+        """Return a compressed image (JPEG, PNG) as H x W x 3, uint8, and its channel order.
+
+        It is not turned, whatever a camera notes in the file: labels must lie over the image that others see.
+
+        Raises:
+            ImageMessageError: the bytes are no image that OpenCV can decode.
+
+        """
+        data = np.frombuffer(message.data, np.uint8)
+        encoding = message.format.partition(';')[0].strip()  # "rgb8; jpeg compressed bgr8": what was compressed, and as what
+        is_bayer = encoding.startswith('bayer_')
+        flags = cv2.IMREAD_UNCHANGED if is_bayer else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        image = cv2.imdecode(data, flags) if data.size else None
+        if image is None:
+            raise ImageMessageError(f'compressed image of {data.size} bytes with format "{message.format}" cannot be '
+                                    'decoded: publish JPEG or PNG')
+        if is_bayer and image.ndim == 2:  # image_transport compresses the mosaic as it is
+            height, width = image.shape
+            return self.read(SimpleNamespace(width=width, height=height, encoding=encoding, step=width * image.itemsize,
+                                             is_bigendian=int(sys.byteorder == 'big'), data=image.tobytes()))
+        return image, 'bgr'
+
+    def _choose_converter(self, encoding: str) -> tuple[Converter, int]:
+        """Return the first library that knows an encoding, and the bytes of a pixel of its first plane."""
+        converters = (self._converter,) if self._converter else _installed_converters()
+        if not converters:
+            raise ImageMessageError(f'encoding "{encoding}" needs rosbags-image: pip install rosbags-image')
+        for converter in converters:
+            if encoding in PLANAR and isinstance(converter, CvBridgeConverter):
+                continue  # it does not know them, and says otherwise
+            with suppress(Exception):  # each library has its own exceptions; all mean that it does not know the encoding
+                return converter, converter.bytes_per_pixel(encoding)
+        raise ImageMessageError(f'encoding "{encoding}" is not supported: publish rgb8, bgr8 or mono8')
 
 
 def _rows(message: ImageFields, height: int, row_bytes: int) -> NDArray[np.uint8]:
@@ -160,19 +200,3 @@ def _rows(message: ImageFields, height: int, row_bytes: int) -> NDArray[np.uint8
             f'not {needed}: it was cut off on its way'
         )
     return np.lib.stride_tricks.as_strided(data, (height, row_bytes), (step, 1))
-
-
-def read_compressed(message: CompressedImageFields) -> tuple[NDArray[np.uint8], ChannelOrder]:
-    """Return a compressed image (JPEG, PNG) as H x W x 3, uint8, BGR.
-
-    Raises:
-        ImageMessageError: the bytes are no image that OpenCV can decode.
-
-    """
-    data = np.frombuffer(message.data, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-        raise ImageMessageError(
-            f'compressed image of {data.size} bytes with format "{message.format}" cannot be decoded: publish JPEG or PNG'
-        )
-    return image, 'bgr'

@@ -37,7 +37,6 @@ def _node(context: LaunchContext) -> list[Node]:
         if context.launch_configurations[name] != UNSET
     }
     given['use_sim_time'] = ParameterValue(LaunchConfiguration('use_sim_time'), value_type=bool)
-    image_topic = LaunchConfiguration('image_topic')
     # a logger's name is that of its node with dots
     logger = '.'.join([*filter(None, context.launch_configurations['namespace'].split('/')), 'enet'])
     return [
@@ -47,7 +46,7 @@ def _node(context: LaunchContext) -> list[Node]:
             name='enet',
             namespace=LaunchConfiguration('namespace'),
             parameters=[LaunchConfiguration('params_file'), given],
-            remappings=[('image', image_topic), ('image/compressed', [image_topic, '/compressed'])],
+            remappings=[('image', LaunchConfiguration('image_topic'))],
             arguments=['--ros-args', '--log-level', [f'{logger}:=', LaunchConfiguration('log_level')]],
             output='screen',
         )

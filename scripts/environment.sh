@@ -11,9 +11,9 @@ prepare_environment() {
     # one at a time: a second run must not install into the environment while the first one does
     exec 9<"${BASH_SOURCE[0]}"
     flock 9
-    local venv="$ENET_ROOT/.venv" requirements=(run ros-wheels "$@") name file
+    local venv="$ENET_ROOT/.venv" requirements=(build run ros-wheels "$@") name file
     if [ -n "${ROS_DISTRO:-}" ]; then
-        requirements=(ros-extra "$@")
+        requirements=(build ros-extra "$@")
     fi
     if [ ! -x "$venv/bin/python" ]; then
         python3 -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' || {

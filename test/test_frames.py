@@ -50,6 +50,39 @@ def test_a_bag_gives_its_images_with_their_times(kind: str, storage: StoragePlug
         assert all((frame.decode() == draw_scene(number, 48, 32)[0]).all() for number, frame in enumerate(frames))
 
 
+def test_a_damaged_message_is_one_frame_less(tmp_path: Path) -> None:
+    path = tmp_path / 'drive'
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection('/image', 'sensor_msgs/msg/Image', typestore=STORE)
+        writer.write(connection, 1, b'\0\1\0\0cut off')
+        writer.write(connection, 2, b'')
+    frames = list(open_frames(path))
+    assert len(frames) == 2
+    for number, frame in enumerate(frames):
+        with pytest.raises(EnetError, match=f'drive_00000{number}: the message is damaged') as caught:
+            frame.decode()
+        assert '\n' not in str(caught.value)
+
+
+def test_a_damaged_bag_is_one_line(tmp_path: Path) -> None:
+    path = write_bag(tmp_path / 'drive', {'/image': 'Image'}, 40, StoragePlugin.MCAP)
+    (file,) = path.glob('*.mcap')
+    whole = file.read_bytes()
+    for start in range(64, len(whole) - 200, len(whole) // 12):
+        file.write_bytes(whole[:start] + b'\xff' * 100 + whole[start + 100 :])
+        try:
+            for frame in open_frames(path):
+                frame.decode()
+        except EnetError as error:
+            assert '\n' not in str(error)
+    metadata = path / 'metadata.yaml'
+    metadata.unlink()
+    file.write_bytes(whole)
+    with pytest.raises(EnetError, match=rf'drive is a bag without metadata.yaml, .*: give {file} itself'):
+        open_frames(path)
+    assert len(list(open_frames(file))) == 40
+
+
 def test_a_bag_with_several_image_topics_asks_for_one(tmp_path: Path) -> None:
     path = write_bag(tmp_path / 'drive', {'/left': 'Image', '/right': 'Image'}, 2, StoragePlugin.MCAP)
     with pytest.raises(EnetError, match='choose one of /left, /right'):

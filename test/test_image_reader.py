@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
+from enet_ros import image_reader
 from enet_ros.image_reader import (
     Converter,
     CvBridgeConverter,
     ImageMessageError,
     ImageReader,
     RosbagsConverter,
-    read_compressed,
 )
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
@@ -137,6 +139,7 @@ def test_the_padding_of_the_last_row_may_be_missing() -> None:
     ({'encoding': 'rgb7'}, 'encoding "rgb7" is not supported'),
     ({'encoding': ''}, 'encoding "" is not supported'),
     ({'encoding': '32FC1', 'step': 32, 'data': b'\0' * 192}, '32FC1'),
+    ({'encoding': '8UC3'}, 'encoding "8UC3" does not say what its channels are: publish rgb8'),
     ({'encoding': 'mono16', 'step': 8}, 'step 8: a row has 16 bytes'),
 ], ids=str)
 def test_a_message_that_cannot_be_read_is_refused_in_one_line(change: dict[str, object], reason: str) -> None:
@@ -150,13 +153,73 @@ def test_a_message_that_cannot_be_read_is_refused_in_one_line(change: dict[str, 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg'])
 def test_compressed_images_are_read(suffix: str) -> None:
     data = cv2.imencode(suffix, SMOOTH[..., ::-1].copy())[1].tobytes()
-    image, channels = read_compressed(SimpleNamespace(format=f'rgb8; {suffix[1:]} compressed bgr8', data=data))
+    image, channels = ImageReader().read_compressed(
+        SimpleNamespace(format=f'rgb8; {suffix[1:]} compressed bgr8', data=data))
     assert channels == 'bgr' and np.abs(image[..., ::-1].astype(int) - SMOOTH).mean() < 25
-    grey, _ = read_compressed(SimpleNamespace(format='png', data=cv2.imencode(suffix, SMOOTH[..., 0].copy())[1].tobytes()))
+    data = cv2.imencode(suffix, SMOOTH[..., 0].copy())[1].tobytes()
+    grey, _ = ImageReader().read_compressed(SimpleNamespace(format='png', data=data))
     assert grey.shape == SMOOTH.shape
+
+
+def test_a_compressed_image_is_not_turned() -> None:
+    jpeg = cv2.imencode('.jpg', SMOOTH)[1].tobytes()
+    # one entry, 0x112 = orientation: 6, a quarter turn
+    exif = b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
+    turned = jpeg[:2] + b'\xff\xe1' + (len(exif) + 2).to_bytes(2, 'big') + exif + jpeg[2:]
+    assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape == (64, 48, 3)
+    plain, image = (ImageReader().read_compressed(SimpleNamespace(format='jpeg', data=data))[0] for data in (jpeg, turned))
+    assert (image == plain).all()
+
+
+@pytest.mark.parametrize(('encoding', 'dtype'), [('bayer_rggb8', np.uint8), ('bayer_rggb16', np.uint16)])
+def test_a_compressed_mosaic_becomes_colours(reader: ImageReader, encoding: str, dtype: type) -> None:
+    mosaic = np.empty((16, 16), dtype)
+    factor = 257 if dtype is np.uint16 else 1
+    for row, column, value in ((0, 0, 200), (0, 1, 120), (1, 0, 120), (1, 1, 40)):
+        mosaic[row::2, column::2] = value * factor
+    data = cv2.imencode('.png', mosaic)[1].tobytes()
+    image, channels = reader.read_compressed(SimpleNamespace(format=f'{encoding}; png compressed ', data=data))
+    assert channels == 'rgb' and np.abs(image[4:12, 4:12].astype(int) - (200, 120, 40)).max() <= 1
+    # what is said to have been one, but came as colours
+    data = cv2.imencode('.png', SMOOTH[..., ::-1].copy())[1].tobytes()
+    image, channels = reader.read_compressed(SimpleNamespace(format=f'{encoding}; png compressed bgr8', data=data))
+    assert channels == 'bgr' and (image[..., ::-1] == SMOOTH).all()
+
+
+def _stand_in(monkeypatch: pytest.MonkeyPatch, convert: Callable[[SimpleNamespace, str], np.ndarray]) -> None:
+    """Put a module in the place of cv_bridge, which knows mono8 alone."""
+
+    class CvBridge:
+        def encoding_to_dtype_with_channels(self, encoding: str) -> tuple[str, int]:
+            return {'mono8': ('uint8', 1)}[encoding]
+
+        def imgmsg_to_cv2(self, message: SimpleNamespace, encoding: str) -> np.ndarray:
+            return convert(message, encoding)
+
+    monkeypatch.setitem(sys.modules, 'cv_bridge', SimpleNamespace(CvBridge=CvBridge))
+    image_reader._installed_converters.cache_clear()
+
+
+@pytest.fixture
+def _forget_converters() -> Iterator[None]:
+    yield
+    image_reader._installed_converters.cache_clear()
+
+
+@pytest.mark.usefixtures('_forget_converters')
+def test_without_a_cv_bridge_that_works_or_knows_an_encoding_rosbags_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(message: SimpleNamespace, encoding: str) -> np.ndarray:
+        raise ImportError('numpy.core.multiarray failed to import')  # built for NumPy 1, used with 2
+
+    _stand_in(monkeypatch, broken)
+    assert (ImageReader().read(_message(RGB[..., 0].copy(), 'mono8'))[0][..., 1] == RGB[..., 0]).all()
+    _stand_in(monkeypatch, lambda message, _: np.full((message.height, message.width, 3), 9, np.uint8))
+    assert (ImageReader().read(_message(RGB[..., 0].copy(), 'mono8'))[0] == 9).all()
+    bgra = np.dstack((RGB[..., ::-1], RGB[..., 0]))
+    assert (_read_rgb(ImageReader(), _message(bgra, 'bgra8')) == RGB).all()
 
 
 @pytest.mark.parametrize('data', [b'', b'\xff\xd8 no image'])
 def test_compressed_bytes_that_are_no_image_are_refused(data: bytes) -> None:
     with pytest.raises(ImageMessageError, match=f'{len(data)} bytes with format "jpeg"'):
-        read_compressed(SimpleNamespace(format='jpeg', data=data))
+        ImageReader().read_compressed(SimpleNamespace(format='jpeg', data=data))

@@ -83,11 +83,16 @@ class ReplayClient(Node):
     def play(self, frames: Iterable[Frame], rate: float, patience: float) -> int:
         """Publish `frames` at their own times, or `rate` a second where they have none, and return how many.
 
-        Returns when every frame has its labels and overlay, or when nothing has come for `patience` seconds after the last.
+        Damaged ones are logged and left out. Returns when every frame has its labels and overlay, or when nothing has come
+        for `patience` seconds after the last.
         """
         count, start = 0, time.monotonic()
         for frame in frames:
-            image = frame.decode()
+            try:
+                image = frame.decode()
+            except EnetError as error:
+                self.get_logger().error(f'left out: {error}')
+                continue
             due = start + (count / rate if frame.seconds is None else frame.seconds)
             time.sleep(max(0.0, due - time.monotonic()))
             self._publish(frame.name, image)

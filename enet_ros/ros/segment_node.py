@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import signal
 import sys
 import threading
@@ -23,7 +25,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from enet_ros.engines.engine import BACKENDS, PRECISIONS
 from enet_ros.errors import EnetError
-from enet_ros.image_reader import ImageReader, read_compressed
+from enet_ros.image_reader import ImageReader
 from enet_ros.overlay import blend
 from enet_ros.ros.image_messages import to_message
 from enet_ros.ros.log import forward_log
@@ -82,8 +84,9 @@ class SegmentNode(Node):
         self._arrived = threading.Condition()
         self._stopping = False
         self._segmented = self._overwritten = 0
-        self._complaint, self._complained = '', 0.0
-        topic = 'image' if transport == 'raw' else 'image/compressed'
+        self._complained: dict[str, float] = {}
+        # as image_transport does: remapping "image" moves the compressed topic, too
+        topic = 'image' if transport == 'raw' else self.resolve_topic_name('image') + '/compressed'
         subscription = self.create_subscription(TRANSPORTS[transport], topic, self._keep_newest, image_qos)
         engine = self._segmenter.engine
         self.get_logger().info(
@@ -178,14 +181,15 @@ class SegmentNode(Node):
                     self._complain(f'image failed: {error!r}')
 
     def _complain(self, text: str) -> None:
-        """Log an error: at once when it is a new one, else every few seconds."""
-        now = time.monotonic()
-        if text != self._complaint or now - self._complained > COMPLAINT_INTERVAL:
-            self._complaint, self._complained = text, now
+        """Log an error: at once when its cause is a new one, else every few seconds."""
+        now, cause = time.monotonic(), re.sub(r'\d+', '#', text)  # such as the bytes of this one image
+        if now - self._complained.get(cause, -math.inf) > COMPLAINT_INTERVAL:
+            self._complained[cause] = now
             self.get_logger().error(text)
 
     def _segment(self, message: Image | CompressedImage) -> None:
-        image, channels = read_compressed(message) if isinstance(message, CompressedImage) else self._reader.read(message)
+        read = self._reader.read_compressed if isinstance(message, CompressedImage) else self._reader.read
+        image, channels = read(message)
         labels = self._segmenter.segment(image, channels)
         self._labels_publisher.publish(to_message(labels, 'mono8', message.header))
         self._segmented += 1
