@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from enet_ros.datasets.prepared import IMAGE_SUFFIXES, image_files, read_image
 from enet_ros.errors import EnetError
 from enet_ros.image_reader import ImageReader
 
+log = logging.getLogger(__name__)
+
+OTHER_SUFFIXES = ('.bmp', '.jp2', '.pgm', '.ppm', '.tif', '.tiff', '.webp')
+"""Of images that a folder is not read for, though a single one is."""
 BAG_SUFFIXES = ('.mcap', '.db3', '.bag')
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 
@@ -72,6 +77,10 @@ def open_frames(path: Path, topic: str = '') -> FrameSource:
         raise EnetError(f'{path} is no bag and has no topics: leave topic {topic} out')
     if path.is_dir():
         if images := image_files(path):
+            others = [other for other in sorted(path.iterdir()) if other.suffix.lower() in OTHER_SUFFIXES]
+            if others:
+                log.warning('%d images in %s are passed over, such as %s: convert them to PNG or JPEG',
+                            len(others), path, others[0].name)
             return FrameSource(path, len(images))
         if parts := sorted(part for part in path.iterdir() if part.suffix in BAG_SUFFIXES):
             raise EnetError(f'{path} is a bag without metadata.yaml, whose recording broke off: give {parts[0]} itself')
@@ -111,6 +120,8 @@ def _video_frames(source: FrameSource) -> Iterator[Frame]:
         video.release()
     if not number:
         raise EnetError(f'{source.path} holds no frame that can be decoded')
+    if number < source.count:  # no error: what a video says may be a guess
+        log.warning('%s says that it has %d frames, and %d were decoded: is it whole?', source.path, source.count, number)
 
 
 def _decoded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -21,6 +21,7 @@ from torch import nn
 
 from enet_ros.datasets.prepared import Dataset, read_labels
 from enet_ros.datasets.writing import Pair, SourceDataset, write_dataset
+from enet_ros.engines.engine import has_nvidia_gpu
 from enet_ros.files import write_image
 from enet_ros.labels import CAMVID
 from enet_ros.network.architecture import Architecture, ENetArchitecture
@@ -105,6 +106,7 @@ def tensorrt_stand_in() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _without_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide a GPU from what does not ask for it: there, sums come out otherwise, and one GPU is too few for two processes."""
+    has_nvidia_gpu.cache_clear()
     if not request.node.get_closest_marker('gpu'):
         monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
         monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)

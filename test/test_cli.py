@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -16,9 +17,10 @@ from conftest import make_model
 
 from enet_ros.cli.main import main
 from enet_ros.datasets.prepared import Dataset
+from enet_ros.evaluation.evaluate import trained_on
 from enet_ros.files import write_image
 from enet_ros.labels import CAMVID, VOID
-from enet_ros.network.model_file import read_model
+from enet_ros.network.model_file import read_model, write_model
 from enet_ros.scene import draw_scene
 
 Make = Callable[..., Dataset]
@@ -67,6 +69,26 @@ def test_segment_names_a_damaged_file_and_does_the_others(small_model: Path, tmp
     assert [path.name for path in (tmp_path / 'out' / 'labels').iterdir()] == ['good.png']
 
 
+def test_segment_overwrites_its_own_results_and_nobody_elses(
+    small_model: Path, drawn_dataset: Make, tmp_path: Path
+) -> None:
+    dataset, out = drawn_dataset(), tmp_path / 'out'
+    split = dataset.root / 'val'
+    before = {path: path.read_bytes() for path in (split / 'labels').iterdir()}
+    drawn = refused('segment', split / 'images', '--out', split, '--model', small_model)
+    assert 'holds files that "enet segment" did not write: choose another --out' in drawn
+    assert {path: path.read_bytes() for path in (split / 'labels').iterdir()} == before
+    for _ in range(2):
+        enet('segment', split / 'images', '--out', out, '--model', small_model)
+    assert f'{out}/overlays is where results' in refused('segment', out / 'overlays', '--out', out, '--model', small_model)
+    # what cannot be segmented any more keeps no labels of before
+    broken = sorted((split / 'images').iterdir())[0]
+    broken.write_bytes(b'no image')
+    enet('segment', split / 'images', '--out', out, '--model', small_model, code=1)
+    assert [path.stem for path in (out / 'labels').iterdir()] == [path.stem for path in sorted(before)[1:]]
+    assert [path.stem for path in (out / 'overlays').iterdir()] == [path.stem for path in sorted(before)[1:]]
+
+
 def test_segment_does_not_overwrite_one_input_by_another(small_model: Path, tmp_path: Path) -> None:
     for folder in ('a', 'b'):
         write_image(tmp_path / folder / 'x.png', draw_scene(1, 48, 32)[0])
@@ -107,6 +129,46 @@ def test_evaluate_prints_and_writes_the_same_figures(small_model: Path, drawn_da
     confusion = np.array(report['confusion'])
     assert confusion.sum() == 3 * 96 * 64
     assert report['global_accuracy'] == pytest.approx(np.trace(confusion) / confusion.sum())
+
+
+def test_evaluate_tells_when_a_model_was_trained_on_what_it_measures(
+    small_model: Path, drawn_dataset: Make, tmp_path: Path
+) -> None:
+    dataset, model = drawn_dataset(), read_model(small_model)
+    seen = {'sha256': '0', 'dataset': dataset.name, 'recipe': {'splits': ['train', 'val'], 'hold_out': []}}
+    for name, change in {
+        'seen': {'dataset': dataset.name, 'recipe': seen['recipe']},
+        'begun with one': {'begun_with': {**seen, 'begun_with': {}}},
+        'begun with one that began so': {'begun_with': {**seen, 'dataset': 'other', 'begun_with': seen}},
+    }.items():
+        write_model(tmp_path / f'{name}.safetensors', dataclasses.replace(model.info, **change), model.weights)
+        done = enet('evaluate', '--model', tmp_path / f'{name}.safetensors', '--data', dataset.root, '--backend', 'torch')
+        assert ' on val (trained on) of drawn: ' in done.stdout, name
+    held = {'splits': ['train', 'val'], 'hold_out': ['val']}
+    for name, change in {
+        'held out': {'dataset': dataset.name, 'recipe': held}, 'another': {'recipe': seen['recipe']}, 'unseen': {},
+    }.items():
+        info = dataclasses.replace(model.info, **change)
+        assert not trained_on(info, dataset, dataset.samples('val')), name
+
+
+def test_evaluate_refuses_what_it_cannot_measure(small_model: Path, drawn_dataset: Make) -> None:
+    dataset = drawn_dataset()
+    first, second = dataset.samples('val')
+    for sample in (first, second):
+        write_image(sample.labels_path, np.full((64, 96), VOID, np.uint8))
+    evaluate = ('evaluate', '--model', small_model, '--data', dataset.root, '--backend', 'torch')
+    assert 'are void: there is nothing to measure' in enet(*evaluate, code=1).stderr
+    first.image_path.unlink()
+    assert f'{first.labels_path} has no image in' in refused(*evaluate)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(small_model: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != 'PYTHONUNBUFFERED'}
+    process = subprocess.Popen([str(ENET), 'info', str(small_model)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env=environment)
+    process.stdout.close()
+    assert process.stderr.read() == b'' and process.wait() == 0
 
 
 def test_a_report_holds_figures_table_and_picture(small_model: Path, drawn_dataset: Make, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import builtins
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -132,6 +134,31 @@ def test_unknown_names_are_refused_with_the_choices(small_model: Path) -> None:
         create_engine(read_model(small_model), SIZE, 'tensorflow')
     with pytest.raises(EngineError, match=r'precision "fp8" is unknown.*bf16'):
         create_engine(read_model(small_model), SIZE, 'auto', 'fp8')
+
+
+@pytest.mark.parametrize(('fault', 'reason'), [
+    (ModuleNotFoundError("No module named 'torch'"), 'PyTorch is not installed'),
+    (ImportError('libcusparseLt.so.0: cannot open shared object file'), r'cannot be imported \(libcusparseLt.so.0: cannot'),
+    (OSError('libcudart.so.12: cannot open'), r'cannot be imported \(libcudart'),
+    (None, r'PyTorch (is built without CUDA|finds none that it can use)'),
+], ids=['none', 'a library is missing', 'one cannot be loaded', 'without CUDA'])
+def test_a_gpu_that_pytorch_cannot_use_is_told_once_and_the_cpu_taken(
+    fault: Exception | None, reason: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # a stand-in for a machine with NVIDIA's driver
+    monkeypatch.setattr(engine_module.ctypes, 'CDLL', lambda _: None)
+    real_import = builtins.__import__
+
+    def import_(name: str, *arguments: object) -> object:
+        if name == 'torch' and fault:
+            raise fault
+        return real_import(name, *arguments)
+
+    monkeypatch.setattr(builtins, '__import__', import_)
+    for _ in range(2):
+        assert engine_module.backends_by_speed() == ['openvino']
+    (told,) = caplog.messages
+    assert re.search(rf'the NVIDIA GPU is not used: .*{reason}', told), told
 
 
 def test_auto_takes_the_fastest_that_is_installed_and_says_what_is_not(

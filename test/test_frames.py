@@ -100,6 +100,26 @@ def test_a_folder_gives_its_images_in_order(tmp_path: Path) -> None:
     assert [frame.name for frame in open_frames(tmp_path / 'b.png')] == ['b']
 
 
+def test_what_of_a_folder_is_no_png_or_jpeg_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ('a.png', 'b.bmp', 'c.tif'):
+        write_image(tmp_path / name, np.full((4, 6, 3), 100, np.uint8))
+    assert open_frames(tmp_path).count == 1
+    assert '2 images in' in caplog.text and 'such as b.bmp: convert them to PNG or JPEG' in caplog.text
+
+
+def test_a_video_that_breaks_off_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / 'drive.avi'
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 20, (96, 64))
+    for number in range(20):
+        video.write(draw_scene(number, 96, 64)[0])
+    video.release()
+    assert len(list(open_frames(path))) == 20 and not caplog.text
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    frames = list(open_frames(path))
+    assert 0 < len(frames) < 20
+    assert f'says that it has 20 frames, and {len(frames)} were decoded: is it whole?' in caplog.text
+
+
 def test_a_video_gives_its_frames_with_their_times(tmp_path: Path) -> None:
     path = str(tmp_path / 'drive.avi')
     video = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*'MJPG'), 20, (96, 64))

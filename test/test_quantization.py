@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from enet_ros.cli.main import main
-from enet_ros.engines import quantization
+from enet_ros.engines import quantization, verification
 from enet_ros.engines.engine import EngineError, create_engine
 from enet_ros.engines.onnx_graph import MODEL_KEY
 from enet_ros.engines.quantization import PACKAGES, quantize_graph
@@ -50,6 +50,12 @@ def test_int8_is_calibrated_once_and_then_comes_from_the_cache(
         assert len(np.unique(labels)) > 4
         agreement = (engine.infer(_scene(number)) == labels).mean()
         assert 0.9 < agreement < 1  # equal in every pixel: nothing was quantised
+    # what fails its check is not left for all to use
+    monkeypatch.setitem(verification.MINIMUM, 'int8', 1.01)
+    assert main([*build, '--calibration', str(tmp_path / 'images')]) == 1
+    assert 'the graph is removed: calibrate with more images' in capsys.readouterr().err
+    with pytest.raises(EngineError, match='int8 needs calibration images'):
+        create_engine(model, SIZE, 'openvino', 'int8')
 
 
 @needs_nncf

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from enet_ros.cli.arguments import add_segmenter_arguments
 from enet_ros.engines.cache import cache_folder
-from enet_ros.engines.engine import backends_by_speed, create_engine, missing_packages
+from enet_ros.engines.calibration import quantized_path
+from enet_ros.engines.engine import Engine, EngineError, backends_by_speed, create_engine, missing_packages
 from enet_ros.errors import EnetError
 from enet_ros.files import check_writable
-from enet_ros.network.model_file import read_model
+from enet_ros.network.model_file import ModelFile, read_model
 
 if TYPE_CHECKING:
     from enet_ros.cli.arguments import Commands
@@ -45,9 +46,22 @@ def run(arguments: argparse.Namespace) -> int:
     engine = create_engine(
         model, size, backend, arguments.precision, calibration=arguments.calibration, force=arguments.force
     )
-    if backend == 'openvino' and not missing_packages('torch'):  # tensorrt's engines do so themselves
-        from enet_ros.engines.verification import verify
-
-        print(f'{100 * verify(engine, model):.2f} % of the pixels of the check images get the label that PyTorch gives')
+    if backend == 'openvino':  # tensorrt's engines do so themselves
+        _verify(engine, model)
     print(f'{engine.backend} {engine.precision} at {size[0]}x{size[1]} is ready')
     return 0
+
+
+def _verify(engine: Engine, model: ModelFile) -> None:
+    """Hold an engine against PyTorch where that is installed; a graph that fails is removed, else all would use it."""
+    if missing_packages('torch'):
+        print('not held against PyTorch, which is not installed: "enet evaluate" tells what the precision costs')
+        return
+    from enet_ros.engines.verification import verify
+
+    try:
+        share = verify(engine, model)
+    except EngineError as error:
+        quantized_path(model, engine.size, engine.backend).unlink(missing_ok=True)
+        raise EngineError(f'{error}; the graph is removed: calibrate with more images, of what the camera sees') from error
+    print(f'{100 * share:.2f} % of the pixels of the check images get the label that PyTorch gives')

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from enet_ros.charts import require_matplotlib
 from enet_ros.cli.arguments import add_json_argument, add_segmenter_arguments, make_segmenter
 from enet_ros.datasets.prepared import read_dataset
-from enet_ros.evaluation.evaluate import check_labels, evaluate
+from enet_ros.evaluation.evaluate import check_labels, evaluate, trained_on
 from enet_ros.evaluation.export import check_exportable, write_label_ids
-from enet_ros.evaluation.report import results, write_report
+from enet_ros.evaluation.report import REPORT_FILES, results, write_report
 from enet_ros.files import check_writable, write_json
 
 if TYPE_CHECKING:
@@ -49,17 +49,20 @@ def run(arguments: argparse.Namespace) -> int:
     segmenter = make_segmenter(arguments)
     check_labels(segmenter, dataset)
     # before the evaluation, which takes long
-    for path in (arguments.json, report and report / 'report.json', export and export / f'{samples[0].stem}.png'):
+    reports = [report / name for name in REPORT_FILES] if report else []
+    for path in (arguments.json, *reports, export and export / f'{samples[0].stem}.png'):
         if path:
             check_writable(path)
     evaluation = evaluate(segmenter, samples, partial(write_label_ids, export) if export else None)
+    seen = trained_on(segmenter.model.info, dataset, samples)
     engine = segmenter.engine
-    heading = (f'{segmenter.model.path.name} on {arguments.split} of {dataset.name}: {evaluation.images} images at '
+    split = f'{arguments.split} (trained on)' if seen else arguments.split
+    heading = (f'{segmenter.model.path.name} on {split} of {dataset.name}: {evaluation.images} images at '
                f'{engine.size[0]}x{engine.size[1]}, {engine.backend} {engine.precision}')
     print(f'{heading}\n{evaluation.table()}')
     details = {
         'model': str(segmenter.model.path), 'sha256': segmenter.model.sha256, 'data': str(arguments.data),
-        'split': arguments.split, 'backend': engine.backend, 'precision': engine.precision,
+        'split': arguments.split, 'trained_on': seen, 'backend': engine.backend, 'precision': engine.precision,
         'width': engine.size[0], 'height': engine.size[1],
     }
     if arguments.json:

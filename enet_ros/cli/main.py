@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,11 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _log_on_stderr():
             code: int = parsed.run(parsed)
+            sys.stdout.flush()  # here, where what goes wrong with it is known
     except EnetError as error:
         print(f'enet: {error}', file=sys.stderr)
         return 1
     except BrokenPipeError:  # what reads the output has seen enough
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
         return 0
     except OSError as error:  # a disk that is full, a folder that may not be read
         print(f'enet: {error}', file=sys.stderr)

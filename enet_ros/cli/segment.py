@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from tqdm import tqdm
 
 from enet_ros.cli.arguments import add_segmenter_arguments, make_segmenter
 from enet_ros.errors import EnetError
-from enet_ros.files import write_image
+from enet_ros.files import replacing, write_image
 from enet_ros.frames import open_frames
 from enet_ros.overlay import blend
 
@@ -40,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     sources = [open_frames(path, arguments.topic) for path in arguments.input]
     classes = tuple(name.strip() for name in arguments.classes.split(',') if name.strip())
     segmenter = make_segmenter(arguments, classes)
+    _claim(arguments.out, arguments.input)
     palette = segmenter.labels.palette()[:, ::-1].copy()  # frames are BGR
     written: dict[str, Path] = {}
     failed = 0
@@ -50,18 +52,40 @@ def run(arguments: argparse.Namespace) -> int:
                     raise EnetError(f'{frame.path} and {written[frame.name]} would both become {frame.name}.png: '
                                     'segment them into different folders')
                 written[frame.name] = frame.path
+                labels_path = arguments.out / 'labels' / f'{frame.name}.png'
+                overlay_path = arguments.out / 'overlays' / f'{frame.name}.jpg'
                 try:
                     image = frame.decode()
                 except EnetError as error:
                     failed += 1
+                    for path in (labels_path, overlay_path):  # of an earlier run, which would look like this one's
+                        path.unlink(missing_ok=True)
                     progress.write(f'enet: {error}', file=sys.stderr)
                     continue
                 labels = segmenter.segment(image, 'bgr')
-                write_image(arguments.out / 'labels' / f'{frame.name}.png', labels)
-                write_image(arguments.out / 'overlays' / f'{frame.name}.jpg', blend(image, labels, palette, arguments.alpha))
+                write_image(labels_path, labels)
+                write_image(overlay_path, blend(image, labels, palette, arguments.alpha))
                 progress.update()
     print(f'{len(written) - failed} images segmented into {arguments.out}' + (f', {failed} failed' if failed else ''))
     return 1 if failed else 0
+
+
+def _claim(out: Path, inputs: Sequence[Path]) -> None:
+    """Mark `out` as a folder of results, which may be overwritten; labels that someone drew, or inputs, must not be.
+
+    Raises:
+        EnetError: `out` holds labels or overlays of other origin, or an input is among them.
+
+    """
+    mark = out / '.enet_segment'
+    for folder in (out / 'labels', out / 'overlays'):
+        if not mark.exists() and folder.is_dir() and any(folder.iterdir()):
+            raise EnetError(f'{folder} holds files that "enet segment" did not write: choose another --out')
+        for path in inputs:
+            if folder.resolve() in (path.resolve(), *path.resolve().parents):
+                raise EnetError(f'{path} is where results would be written: choose another --out')
+    with replacing(mark):
+        pass
 
 
 def _share(text: str) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from enet_ros.datasets.prepared import read_dataset
 from enet_ros.engines.onnx_graph import export_graph
 from enet_ros.errors import EnetError
-from enet_ros.evaluation.evaluate import evaluate
+from enet_ros.evaluation.evaluate import evaluate, trained_on
 from enet_ros.evaluation.report import write_report
 from enet_ros.network.model_file import read_model, write_model
 from enet_ros.segmenter import Segmenter, SegmenterConfig
@@ -57,11 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
     dataset = read_dataset(arguments.data)
     config = arguments.config or share_folder() / 'config' / 'train' / f'{dataset.name}.yaml'
     own = arguments.out / 'recipe.yaml'
-    if arguments.resume and arguments.config is None and own.is_file():
+    if arguments.resume and arguments.config is None:
         config = own  # what was begun with, changes included
-    if arguments.config is None and not config.is_file():
-        if arguments.resume:
+        if not own.is_file():
             raise EnetError(f'there is no run to resume in {arguments.out}: check --out, or begin one without --resume')
+    if arguments.config is None and not config.is_file():
         raise EnetError(f'the package has no recipe for dataset "{dataset.name}": give one with --config, such as '
                         f'{config.with_name("finetune.yaml")} with --weights')
     recipe = read_recipe(config, arguments.changes)
@@ -78,6 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
         evaluation = evaluate(Segmenter(SegmenterConfig(path, 'torch', 'fp32')), validation)
         model = read_model(path)
         split = f'{", ".join(recipe.hold_out)} of {"+".join(recipe.splits)}' if recipe.hold_out else 'val'
+        if trained_on(model.info, dataset, validation):  # by what it began with
+            split += ' (trained on)'
         write_model(path, replace(model.info, metrics={split: evaluation.summary()}), model.weights)
         heading = f'{path.name} on {split} of {dataset.name}: {evaluation.images} images, torch fp32'
         write_report(arguments.out / 'report', heading, evaluation, {'model': str(path), 'split': split})

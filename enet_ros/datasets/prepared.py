@@ -103,6 +103,11 @@ class Sample:
     labels_path: Path
 
     @property
+    def split(self) -> str:
+        """Return the split that it is in."""
+        return self.image_path.parent.parent.name
+
+    @property
     def stem(self) -> str:
         """Return the name that image and labels share."""
         return self.image_path.stem
@@ -139,7 +144,7 @@ class Dataset:
         """Return the samples of `split` in the order of their names.
 
         Raises:
-            DatasetError: the split is not there or empty, or an image has no labels.
+            DatasetError: the split is not there or empty, an image has no labels, or labels have no image.
 
         """
         folder = self.root / split
@@ -151,6 +156,9 @@ class Dataset:
         for sample in samples:
             if not sample.labels_path.is_file():
                 raise DatasetError(f'{sample.image_path} has no labels {sample.labels_path}: add them or remove the image')
+        stems = {sample.stem for sample in samples}
+        if alone := sorted(path for path in (folder / 'labels').glob('[!.]*.png') if path.stem not in stems):
+            raise DatasetError(f'{alone[0]} has no image in {folder / "images"}: add it or remove the labels')
         return samples
 
 

@@ -48,6 +48,11 @@ def read_calibration(path: Path, size: tuple[int, int]) -> list[NDArray[np.uint8
     return [cv2.cvtColor(fit(frame.decode(), size), cv2.COLOR_BGR2RGB) for frame in chosen]
 
 
+def quantized_path(model: ModelFile, size: tuple[int, int], backend: str) -> Path:
+    """Return where the int8 ONNX graph of `model` for images of `size` on `backend` is cached."""
+    return cache_folder() / f'{model.sha256[:16]}-{size[0]}x{size[1]}-{backend}-int8-v{QUANTIZED_VERSION}.onnx'
+
+
 def quantized_graph(model: ModelFile, size: tuple[int, int], backend: str, calibration: Path | None,
                     make_graph: Callable[[], bytes]) -> Path:
     """Return the int8 ONNX graph of `model` for images of `size` on `backend`: made with `calibration`, or from the cache.
@@ -58,7 +63,7 @@ def quantized_graph(model: ModelFile, size: tuple[int, int], backend: str, calib
         EnetError: there is neither, or it cannot be made.
 
     """
-    path = cache_folder() / f'{model.sha256[:16]}-{size[0]}x{size[1]}-{backend}-int8-v{QUANTIZED_VERSION}.onnx'
+    path = quantized_path(model, size, backend)
     if calibration is None:
         if path.is_file():
             return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import re
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -135,18 +136,25 @@ def backends_by_speed() -> list[str]:
     return ['openvino' if 'openvino' in installed else 'torch']
 
 
+@cache  # its warning once is enough
 def has_nvidia_gpu() -> bool:
-    """Return whether PyTorch is installed and can use an NVIDIA GPU."""
-    # asks for the driver before torch, which takes seconds and hundreds of megabytes to import
-    if not find_spec('torch'):
-        return False
-    try:
+    """Return whether PyTorch is installed and can use an NVIDIA GPU; where there is one that it cannot use, log why."""
+    try:  # the driver first: PyTorch takes seconds and hundreds of megabytes to import
         ctypes.CDLL('libcuda.so.1')
     except OSError:
         return False
-    import torch
+    try:
+        import torch
 
-    return torch.cuda.is_available()
+        if torch.cuda.is_available():
+            return True
+        reason = 'this PyTorch is built without CUDA' if torch.version.cuda is None else 'PyTorch finds none that it can use'
+    except ModuleNotFoundError:
+        reason = 'PyTorch is not installed'
+    except (ImportError, OSError, ValueError, RuntimeError) as error:  # a library of CUDA that is missing or another version
+        reason = f'PyTorch cannot be imported ({next(iter(str(error).splitlines()), "")})'
+    log.warning('the NVIDIA GPU is not used: %s; install a PyTorch with CUDA for this machine', reason)
+    return False
 
 
 def is_lack_of_memory(text: str) -> bool:

@@ -21,6 +21,7 @@ from enet_ros.metrics import (
     mean_iou,
     merge_classes,
 )
+from enet_ros.network.model_file import ModelInfo
 from enet_ros.segmenter import Segmenter
 
 
@@ -109,6 +110,15 @@ def check_labels(segmenter: Segmenter, dataset: Dataset) -> None:
         )
 
 
+def trained_on(info: ModelInfo, dataset: Dataset, samples: Sequence[Sample]) -> bool:
+    """Return whether a model, or one that its training began with, was trained on any of `samples` of `dataset`."""
+    trainings = [(info.dataset, info.recipe), *((start['dataset'], start['recipe']) for start in info.lineage())]
+    return any(
+        sample.split in recipe.get('splits', ()) and not sample.stem.startswith(tuple(recipe.get('hold_out', ())))
+        for name, recipe in trainings if name == dataset.name for sample in samples
+    )
+
+
 def evaluate(
     segmenter: Segmenter, samples: Sequence[Sample], keep: Callable[[str, NDArray[np.uint8]], None] | None = None
 ) -> Evaluation:
@@ -117,7 +127,7 @@ def evaluate(
     `keep` is called with the name and the predicted labels (H x W class ids, uint8) of each.
 
     Raises:
-        EnetError: a file cannot be read, or its labels hold an id that is no class.
+        EnetError: a file cannot be read, its labels hold an id that is no class, or all of them are void.
 
     """
     classes = len(segmenter.labels)
@@ -131,4 +141,6 @@ def evaluate(
             raise DatasetError(f'{sample.labels_path}: {error}') from error
         if keep:
             keep(sample.stem, predicted)
+    if not confusion.any():
+        raise DatasetError(f'all labels beside {samples[0].labels_path} are void: there is nothing to measure')
     return Evaluation(segmenter.labels, len(samples), confusion)

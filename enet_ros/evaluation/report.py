@@ -10,6 +10,8 @@ from enet_ros.charts import draw_confusion
 from enet_ros.evaluation.evaluate import Evaluation
 from enet_ros.files import replacing, write_json
 
+REPORT_FILES = ('report.json', 'table.md', 'confusion.png')
+
 
 def results(evaluation: Evaluation, details: Mapping[str, Any]) -> dict[str, Any]:
     """Return `details`, the metrics and the confusion matrix, ready for JSON."""
@@ -23,7 +25,8 @@ def write_report(folder: Path, heading: str, evaluation: Evaluation, details: Ma
         EnetError: matplotlib is missing, or a file cannot be written.
 
     """
-    write_json(folder / 'report.json', results(evaluation, details))
-    with replacing(folder / 'table.md') as temporary:
+    figures, table, picture = (folder / name for name in REPORT_FILES)
+    write_json(figures, results(evaluation, details))
+    with replacing(table) as temporary:
         temporary.write_text(f'{heading}\n\n{evaluation.markdown()}\n', encoding='utf-8')
-    draw_confusion(folder / 'confusion.png', evaluation.labels.names, evaluation.confusion)
+    draw_confusion(picture, evaluation.labels.names, evaluation.confusion)

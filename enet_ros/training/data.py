@@ -54,9 +54,12 @@ def choose_samples(dataset: Dataset, recipe: Recipe) -> tuple[list[Sample], list
     if recipe.hold_out:
         held = [sample for sample in samples if sample.stem.startswith(recipe.hold_out)]
         rest = [sample for sample in samples if not sample.stem.startswith(recipe.hold_out)]
-        if not held or not rest:
-            raise DatasetError(f'hold_out {list(recipe.hold_out)} takes {len(held)} of {len(samples)} samples: choose what '
-                               'the names of some begin with, such as drives')
+        for prefix in recipe.hold_out:
+            if not any(sample.stem.startswith(prefix) for sample in held):
+                raise DatasetError(f'hold_out "{prefix}": no sample\'s name begins so, {samples[0].stem}, say, is one')
+        if not rest:
+            raise DatasetError(f'hold_out {list(recipe.hold_out)} takes all of {len(samples)} samples: choose what the '
+                               'names of some begin with, such as drives')
         return rest, held
     return samples, [] if 'val' in recipe.splits or 'val' not in dataset.pixels else dataset.samples('val')
 

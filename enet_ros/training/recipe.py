@@ -191,7 +191,8 @@ def _change(fields: dict[str, Any], change: str) -> None:
     *parents, last = key.split('.')
     place: Any = fields
     for name in parents:
-        place = {stage.get('name'): stage for stage in place} if isinstance(place, list) else place
+        if isinstance(place, list):
+            place = {stage.get('name'): stage for stage in place if isinstance(stage, dict)}
         if not isinstance(place.get(name), (dict, list)):
             raise RecipeError(f'"{change}": the recipe has no part {name}; choose from {_names(place)}')
         place = place[name]
@@ -201,4 +202,5 @@ def _change(fields: dict[str, Any], change: str) -> None:
 
 
 def _names(place: Any) -> str:  # noqa: ANN401 - what YAML gives
-    return ', '.join(stage.get('name', '') for stage in place) if isinstance(place, list) else ', '.join(place)
+    parts = [part.get('name') for part in place if isinstance(part, dict)] if isinstance(place, list) else place
+    return ', '.join(map(str, parts))
