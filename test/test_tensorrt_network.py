@@ -16,7 +16,7 @@ import torch
 from conftest import make_model
 
 from enet_ros.engines.engine import EngineError
-from enet_ros.engines.verification import check_images
+from enet_ros.engines.verification import MINIMUM, check_images
 from enet_ros.files import write_image
 from enet_ros.labels import CAMVID
 from enet_ros.network.architecture import SegNetArchitecture
@@ -47,8 +47,11 @@ def _define(way: str, model: ModelFile, precision: str, size: tuple[int, int] = 
     return builder, network
 
 
-def _agreement(network: object, model: ModelFile, size: tuple[int, int] = SIZE) -> float:
-    """Return the least share of pixels that get PyTorch's labels; none of the images is the traced one, which is black."""
+def _agreement(network: object, model: ModelFile, size: tuple[int, int] = SIZE) -> tuple[float, float]:
+    """Return the least and the mean share of an image's pixels that get PyTorch's labels.
+
+    None of the images is the traced one, which is black. The mean is what `verify` asks of an engine.
+    """
     from trt_interpreter import run_network
 
     reference = InferenceNetwork(model)
@@ -59,7 +62,7 @@ def _agreement(network: object, model: ModelFile, size: tuple[int, int] = SIZE) 
             labels, expected = run_network(network, batch), reference(batch)
             assert labels.dtype == torch.uint8 and labels.shape == expected.shape and len(expected.unique()) > 1
             shares.append((labels == expected).float().mean().item())
-    return min(shares)
+    return min(shares), sum(shares) / len(shares)
 
 
 @pytest.mark.parametrize('way', ['torch2trt', 'parser'])
@@ -68,7 +71,7 @@ def test_the_network_is_enet_on_images_that_it_was_not_traced_with(way: str, opt
     model = read_model(make_model(tmp_path / 'm.safetensors', **options))
     # not square, and with other sizes at every depth than the exporter's usual ones
     _, network = _define(way, model, 'fp32', (120, 64))
-    assert _agreement(network, model, (120, 64)) > 0.999
+    assert _agreement(network, model, (120, 64))[0] > 0.999
 
 
 @pytest.mark.parametrize('way', ['torch2trt', 'parser'])
@@ -76,7 +79,7 @@ def test_the_network_is_segnet_with_its_odd_sizes(way: str, tmp_path: Path) -> N
     model = read_model(make_model(tmp_path / 'm.safetensors', architecture=SegNetArchitecture(len(CAMVID))))
     # 72 and 40 become 9 and 5 before the fourth pooling
     _, network = _define(way, model, 'fp32', (72, 40))
-    assert _agreement(network, model, (72, 40)) > 0.999
+    assert _agreement(network, model, (72, 40))[0] > 0.999
 
 
 @pytest.mark.parametrize('way', ['torch2trt', 'parser'])
@@ -88,7 +91,7 @@ def test_mean_and_std_are_in_the_network(way: str, tmp_path: Path) -> None:
     plain = read_model(make_model(tmp_path / 'plain.safetensors'))
     write_model(tmp_path / 'm.safetensors', replace(plain.info, mean=(0.4, 0.1, 0.2), std=(0.5, 0.2, 0.3)), plain.weights)
     model = read_model(tmp_path / 'm.safetensors')
-    assert _agreement(_define(way, model, 'fp32')[1], model) > 0.999
+    assert _agreement(_define(way, model, 'fp32')[1], model)[0] > 0.999
 
 
 def test_through_torch2trt_odd_sizes_are_pooled_and_unpooled(small_model: Path) -> None:
@@ -120,7 +123,7 @@ def test_in_half_the_trained_network_gives_nearly_the_same_labels(way: str, ship
 
     model = read_model(shipped_model)
     _, network = _define(way, model, 'fp16')
-    assert _agreement(network, model) > 0.995
+    assert _agreement(network, model)[1] > MINIMUM['fp16']
     kinds = {network.get_layer(index).get_output(0).dtype for index in range(network.num_layers)}
     assert trt.float16 in kinds and trt.float32 not in kinds
 
@@ -208,4 +211,4 @@ def test_a_quantised_graph_is_read_and_means_what_it_did(tmp_path: Path, monkeyp
     kinds = [network.get_layer(index).type.name for index in range(network.num_layers)]
     assert kinds.count('QUANTIZE') > kinds.count('CONVOLUTION') > 80
     # of drawings and noise, calibrated with four drawings: far from what a graph that is read wrong would leave
-    assert 0.6 < _agreement(network, model) < 1
+    assert 0.6 < _agreement(network, model)[0] < 1
