@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from enet_ros.datasets.prepared import read_dataset
+from enet_ros.errors import EnetError
 from enet_ros.metrics import class_average, confusion_matrix, global_accuracy, mean_iou
 from enet_ros.network.load import load_network
 from enet_ros.network.model_file import read_model
@@ -30,9 +31,18 @@ def main() -> None:
     parser.add_argument('run', type=Path, metavar='RUN', help='folder of a run that held something out')
     parser.add_argument('constants', type=float, nargs='+', metavar='C', help='what c might have been; above 1')
     arguments = parser.parse_args()
-    dataset, recipe = read_dataset(arguments.data), read_recipe(arguments.run / 'recipe.yaml')
-    train, held = (load_images(dataset, samples, recipe.size, 'reading') for samples in choose_samples(dataset, recipe))
-    network, classes = load_network(read_model(arguments.run / 'model.safetensors')).eval(), len(dataset.labels)
+    if min(arguments.constants) <= 1:
+        parser.error(f'c is {min(arguments.constants)}: it must be above 1')
+    try:
+        dataset, recipe = read_dataset(arguments.data), read_recipe(arguments.run / 'recipe.yaml')
+        model = read_model(arguments.run / 'model.safetensors')
+        chosen = choose_samples(dataset, recipe)
+        if not chosen[1]:
+            parser.error(f'{arguments.run} held nothing out: give a run with hold_out, or one that left val out')
+        train, held = (load_images(dataset, samples, recipe.size, 'reading') for samples in chosen)
+    except EnetError as error:
+        parser.error(str(error))
+    network, classes = load_network(model).eval(), len(dataset.labels)
     pixels = train.pixels(classes)
     used = class_weights(pixels, recipe.stages[-1].class_weight_constant)
     shifts = {c: (class_weights(pixels, c) / used).log().view(-1, 1, 1) for c in arguments.constants}

@@ -170,11 +170,15 @@ def test_images_that_are_not_annotated_are_left_out(classes: Path, tmp_path: Pat
     ({'shapes': [shape('box', SQUARE[:2], 'line')]}, r'a.json holds a shape of type line, which has no area'),
     ({'shapes': [shape('box', [[1]])]}, r'a.json is no file of labelme'),
     ({'shapes': [shape('box', [[1, 2], [1, float('inf')]], 'circle')]}, r'a.json is no file of labelme: a corner'),
+    ({'shapes': [shape('box', [*SQUARE, [3e9, 1]])]}, r'a.json is no file of labelme: a corner is .* far outside'),
+    ({'shapes': [shape('box', [])]}, r'a.json is no file of labelme: a shape has no corner'),
+    ({'imageHeight': 10**9, 'imageWidth': 10**9}, r'a.json is no file of labelme'),
     ({'shapes': [shape('box', SQUARE, 'mask', mask='eA==')]}, r'a.json is no file of labelme: a mask is no PNG'),
     ({'shapes': [{'label': 'box'}]}, r"a.json lacks 'points'"),
     ({'imageHeight': None}, r'a.json is no file of labelme'),
     ({'imageHeight': 9}, r'a.jpg is 10x8 but its labels .*a.json are 10x9'),
-], ids=['unknown class', 'line', 'no points', 'no number', 'bad mask', 'key missing', 'no size', 'other size'])
+], ids=['unknown class', 'line', 'half a point', 'no number', 'far outside', 'no points', 'absurd size', 'bad mask',
+        'key missing', 'no size', 'other size'])
 def test_a_labelme_file_that_cannot_be_used_is_named(
     change: dict[str, object], reason: str, classes: Path, tmp_path: Path
 ) -> None:
@@ -302,7 +306,7 @@ def test_a_single_file_is_divided(classes: Path, tmp_path: Path) -> None:
     ({**coco(['a.jpg'], []), 'images': [{'id': 7, 'file_name': 'a.jpg', 'height': -8, 'width': 9}]}, r'a damaged size'),
     ({**coco(['a.jpg'], [[flat(OUTLINE)]]), 'categories': []}, r'annotation 0 is of category 5 in image 7, one of which'),
     (coco(['b.jpg'], []), r'b.jpg, the image of .*instances_train.json, is missing: add it'),
-    (coco(['a.jpg', 'x/a.jpg'], []), r'would both become train/images/a: rename one'),
+    (coco(['a.jpg', 'x/a.jpg', 'x_a.jpg'], []), r'would both become train/images/x_a: rename one'),
     ({**coco([], []), 'images': [{'id': 7, 'file_name': name, 'height': 8, 'width': 10} for name in ('a.jpg', 'b.jpg')]},
      r'instances_train.json lists image id 7 twice'),
     (coco(['a.jpg', 'a.jpg'], []), r'instances_train.json lists image a.jpg twice'),
@@ -321,6 +325,26 @@ def test_a_coco_file_that_cannot_be_used_is_named(fields: object, reason: str, c
     with pytest.raises(DatasetError, match=reason) as caught:
         convert_coco(tmp_path / 'src', classes)
     assert '\n' not in str(caught.value)
+
+
+def test_coco_images_of_one_name_get_the_names_of_their_folders(classes: Path, tmp_path: Path) -> None:
+    for name in ('day/a.jpg', 'night/a.jpg', 'b.jpg'):
+        image(tmp_path / 'src' / 'images' / name)
+    write_json(tmp_path / 'src' / 'train.json', coco(['day/a.jpg', r'night\\a.jpg', 'b.jpg'], [[flat(OUTLINE)]]))
+    for hidden in ('._train.json', '.vscode/settings.json', '__MACOSX/train.json'):  # what systems and editors leave
+        write_json(tmp_path / 'src' / hidden, [])
+    dataset = convert_coco(tmp_path / 'src', classes)
+    assert [sample.stem for sample in dataset.samples('train')] == ['b', 'day_a', 'night_a']
+
+
+@pytest.mark.parametrize('name', ['values', 'testfeld', 'trainval'])
+def test_a_coco_file_is_no_split_for_what_its_name_begins_with(name: str, classes: Path, tmp_path: Path) -> None:
+    image(tmp_path / 'src' / 'a.jpg')
+    image(tmp_path / 'src' / 'b.jpg')
+    write_json(tmp_path / 'src' / f'{name}.json', coco(['a.jpg', 'b.jpg'], []))
+    assert {split: len(pairs) for split, pairs in find_coco(tmp_path / 'src', classes, None).splits.items()} == {
+        'train': 1, 'val': 1
+    }
 
 
 def test_an_image_in_two_coco_files_is_refused(classes: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from conftest import make_model
 
 from enet_ros.cli.main import main
-from enet_ros.datasets.prepared import Dataset
+from enet_ros.datasets.prepared import Dataset, read_labels
 from enet_ros.evaluation.evaluate import trained_on
 from enet_ros.files import write_image
 from enet_ros.labels import CAMVID, VOID
@@ -76,11 +76,16 @@ def test_segment_overwrites_its_own_results_and_nobody_elses(
     split = dataset.root / 'val'
     before = {path: path.read_bytes() for path in (split / 'labels').iterdir()}
     drawn = refused('segment', split / 'images', '--out', split, '--model', small_model)
-    assert 'holds files that "enet segment" did not write: choose another --out' in drawn
+    assert f'{min(before)} was not written by "enet segment", or changed since: choose another --out' in drawn
     assert {path: path.read_bytes() for path in (split / 'labels').iterdir()} == before
     for _ in range(2):
         enet('segment', split / 'images', '--out', out, '--model', small_model)
     assert f'{out}/overlays is where results' in refused('segment', out / 'overlays', '--out', out, '--model', small_model)
+    corrected = sorted((out / 'labels').iterdir())[1]
+    write_image(corrected, np.full((64, 96), 3, np.uint8))
+    assert f'{corrected} was not written by' in refused('segment', split / 'images', '--out', out, '--model', small_model)
+    assert (read_labels(corrected) == 3).all()
+    corrected.unlink()
     # what cannot be segmented any more keeps no labels of before
     broken = sorted((split / 'images').iterdir())[0]
     broken.write_bytes(b'no image')

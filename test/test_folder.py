@@ -82,9 +82,9 @@ def write_small_png(path: Path, ids: list[int], depth: int) -> None:
 
 @pytest.mark.parametrize(('ids', 'depth', 'box', 'expected'), [
     ([0, 1, 2, 3], 2, '[2]', [VOID, 0, 1, 2]), ([0, 1, 7, 2], 4, '[2]', [VOID, 0, 0, 1]),
-    ([0, 0, 0, 0], 1, '[2]', [VOID, VOID, VOID, VOID]),
+    ([0, 0, 0, 0], 1, '[2]', [VOID, VOID, VOID, VOID]), ([0, 1, 0, 1], 1, '[2]', [VOID, 0, VOID, 0]),
     ([0, 2, 0, 2], 2, '[170]', [VOID, 1, VOID, 1]),  # a mask of 0 and 170, made smaller
-], ids=['2 bits', '4 bits', 'zeros', '0 and 170'])
+], ids=['2 bits', '4 bits', 'zeros', '1 bit', '0 and 170'])
 def test_ids_of_fewer_bits_are_those_that_the_classes_know(
     ids: list[int], depth: int, box: str, expected: list[int], classes: Path, tmp_path: Path
 ) -> None:
@@ -95,9 +95,22 @@ def test_ids_of_fewer_bits_are_those_that_the_classes_know(
 
 
 def test_ids_of_fewer_bits_that_may_mean_two_things_are_refused(classes: Path, tmp_path: Path) -> None:
+    classes.write_text(CLASSES.replace('from: [2]', 'from: [255]'))
     write_pair(tmp_path / 'src' / 'train', 'a', [[0, 1]])
     write_small_png(tmp_path / 'src' / 'train' / 'labels' / 'a.png', [0, 1], 1)
     with pytest.raises(DatasetError, match=r'a.png has 1-bit pixels, which may mean ids up to 1 or, .* up to 255: save it'):
+        convert(tmp_path / 'src', classes)
+
+
+@pytest.mark.parametrize(('ids', 'depth', 'unknown'), [([0, 3, 0, 3], 2, 3), ([0, 15], 4, 15)], ids=['2 bits', '4 bits'])
+def test_an_unknown_id_of_fewer_bits_is_named_and_not_void(
+    ids: list[int], depth: int, unknown: int, classes: Path, tmp_path: Path
+) -> None:
+    classes.write_text(CLASSES.replace('from: [3]', 'from: [5]'))
+    # 255, to which viewers stretch it, is void by default
+    write_pair(tmp_path / 'src' / 'train', 'a', [ids])
+    write_small_png(tmp_path / 'src' / 'train' / 'labels' / 'a.png', ids, depth)
+    with pytest.raises(DatasetError, match=f'a.png holds label id {unknown}, which is no class'):
         convert(tmp_path / 'src', classes)
 
 

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
 import logging
 import threading
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from statistics import fmean
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
+from recipes import RECIPE
 
 from enet_ros.cli.main import main
+from enet_ros.datasets.prepared import Dataset
 from enet_ros.engines.engine import Engine, EngineError, create_engine
 from enet_ros.engines.verification import check_images
 from enet_ros.files import write_image
 from enet_ros.network.inference import InferenceNetwork
 from enet_ros.network.model_file import ModelFile, read_model
 from enet_ros.scene import draw_scene
+from enet_ros.training.history import read_history
+from enet_ros.training.loop import train
 
 pytestmark = pytest.mark.gpu
 
@@ -213,3 +220,22 @@ def test_too_little_memory_is_one_line(model: ModelFile) -> None:
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('precision', ['16-mixed', 'bf16-mixed', '32-true'])
+@pytest.mark.parametrize('free', [None, 100_000], ids=['images on the GPU', 'images in main memory'])
+def test_a_training_runs_and_goes_on(
+    free: int | None, precision: Literal['16-mixed', 'bf16-mixed', '32-true'], drawn_dataset: Callable[..., Dataset],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    if free:
+        monkeypatch.setattr('enet_ros.training.task._free_memory', lambda _: free)
+    recipe = dataclasses.replace(RECIPE, precision=precision)
+    dataset = drawn_dataset()
+    path = train(dataset, recipe, tmp_path / 'run')
+    assert ('stay in main memory' in caplog.text) == bool(free)
+    history = read_history(tmp_path / 'run' / 'decoder')
+    assert [epoch for epoch, _ in history.mean_iou] == [1, 2] and np.isfinite([loss for _, loss in history.loss]).all()
+    path.unlink()
+    assert train(dataset, recipe, tmp_path / 'run', resume=True).is_file()

@@ -81,6 +81,9 @@ DAMAGES = {
     'a fraction of classes': (_says('architecture', {'network': 'enet', 'classes': 11.0}), 'classes is 11.0'),
     'a class without name': (_says('class_names', [*CAMVID.names[:-1], 5]), 'class name 5 is no text'),
     'a start as list': (_says('begun_with', ['x']), 'begun_with must have sha256'),
+    'a start whose recipe is text': (
+        _says('begun_with', {'sha256': '0', 'dataset': 'x', 'recipe': 'x'}), 'begun_with must have sha256',
+    ),
     'a start whose start lacks something': (
         _says('begun_with', {'sha256': '0', 'dataset': 'x', 'recipe': {}, 'begun_with': {'sha256': '1'}}),
         'begun_with must have sha256',

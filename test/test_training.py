@@ -22,7 +22,7 @@ from enet_ros.labels import VOID
 from enet_ros.network.load import load_network, make_network
 from enet_ros.network.model_file import read_model
 from enet_ros.segmenter import Segmenter, SegmenterConfig
-from enet_ros.training.data import choose_samples
+from enet_ros.training.data import Images, choose_samples
 from enet_ros.training.errors import TrainingError
 from enet_ros.training.history import read_history
 from enet_ros.training.loop import train
@@ -218,13 +218,55 @@ def test_reweighing_begins_with_the_figures_of_the_run(drawn_dataset: Make, tmp_
     dataset, out = drawn_dataset(), tmp_path / 'run'
     stage = dataclasses.replace(RECIPE.stages[1], epochs=10, learning_rate=5e-3)
     model = train(dataset, dataclasses.replace(RECIPE, stages=(stage,)), out)
-    done = subprocess.run([sys.executable, str(ROOT / 'scripts' / 'reweigh.py'), '--data', str(dataset.root), str(out),
-                           str(stage.class_weight_constant), '10'], capture_output=True, text=True, check=True)
+    done = _reweigh(dataset, out, stage.class_weight_constant, 10)
     same, flat = (line.split()[1:] for line in done.stdout.splitlines()[1:])
     summary = evaluate(Segmenter(SegmenterConfig(model, 'torch', 'fp32')), dataset.samples('val')).summary()
     keys = ('mean_iou', 'class_average', 'global_accuracy')
     np.testing.assert_allclose([float(figure) for figure in same], [100 * summary[key] for key in keys], atol=0.06)
-    assert float(flat[2]) > float(same[2])  # rare classes count for less, so that more pixels are right
+    assert flat != same
+    assert 'c is 1.0: it must be above 1' in _reweigh(dataset, out, 1).stderr
+    assert 'none/recipe.yaml' in _reweigh(dataset, out.with_name('none'), 2).stderr
+    recipe_file(out / 'recipe.yaml', splits=['train', 'val'])
+    assert 'held nothing out' in _reweigh(dataset, out, 2).stderr
+
+
+def _reweigh(dataset: Dataset, out: Path, *constants: float) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / 'scripts' / 'reweigh.py', '--data', dataset.root, out, *constants]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True)
+    assert 'Traceback' not in done.stderr
+    return done
+
+
+def _task(**changes: object) -> SegmentationTask:
+    """Return a stage of five epochs with two steps each."""
+    recipe = dataclasses.replace(RECIPE, warmup_epochs=1, **changes)
+    stage = dataclasses.replace(recipe.stages[1], epochs=5)
+    images = Images(list('abcdef'), torch.zeros(6, 3, 8, 8, dtype=torch.uint8), torch.zeros(6, 8, 8, dtype=torch.uint8))
+    return SegmentationTask(make_network(recipe.architecture(2)), recipe, stage, images, images, torch.ones(2))
+
+
+@pytest.mark.parametrize(('schedule', 'middle'), [('cosine', 0.5), ('poly', 0.5**0.9)])
+def test_the_learning_rate_rises_in_the_warm_up_and_falls_to_zero(schedule: str, middle: float) -> None:
+    task = _task(schedule=schedule)
+    plan = task.configure_optimizers()
+    optimizer, scheduler, rates = plan['optimizer'], plan['lr_scheduler']['scheduler'], []
+    for _ in range(11):
+        rates.append(optimizer.param_groups[0]['lr'] / task.stage.learning_rate)
+        optimizer.step()
+        scheduler.step()
+    np.testing.assert_allclose([rates[step] for step in (0, 1, 2, 6, 10)], [1 / 3, 2 / 3, 1, middle, 0])
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+
+
+@pytest.mark.parametrize(('name', 'kind'), [('adam', torch.optim.Adam), ('adamw', torch.optim.AdamW)])
+def test_weights_decay_and_slopes_and_normalisations_do_not(name: str, kind: type) -> None:
+    task = _task(optimizer=name, weight_decay=0.25)
+    optimizer = task.configure_optimizers()['optimizer']
+    assert type(optimizer) is kind
+    decays = {id(one): group['weight_decay'] for group in optimizer.param_groups for one in group['params']}
+    kernels = {id(module.weight) for module in task.network.modules()
+               if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d))}
+    assert decays == {id(one): 0.25 if id(one) in kernels else 0.0 for one in task.network.parameters()}
 
 
 @pytest.mark.parametrize(('has_bf16', 'chosen'), [(True, 'bf16-mixed'), (False, '32-true')])

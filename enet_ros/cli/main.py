@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _log_on_stderr():
             code: int = parsed.run(parsed)
-            sys.stdout.flush()  # here, where what goes wrong with it is known
+            if sys.stdout:  # there is none where the shell closed it
+                sys.stdout.flush()  # here, where what goes wrong with it is known
     except EnetError as error:
         print(f'enet: {error}', file=sys.stderr)
         return 1

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     sources = [open_frames(path, arguments.topic) for path in arguments.input]
     classes = tuple(name.strip() for name in arguments.classes.split(',') if name.strip())
     segmenter = make_segmenter(arguments, classes)
-    _claim(arguments.out, arguments.input)
+    mark = _claim(arguments.out, arguments.input)
     palette = segmenter.labels.palette()[:, ::-1].copy()  # frames are BGR
     written: dict[str, Path] = {}
     failed = 0
@@ -63,29 +63,37 @@ def run(arguments: argparse.Namespace) -> int:
                     progress.write(f'enet: {error}', file=sys.stderr)
                     continue
                 labels = segmenter.segment(image, 'bgr')
-                write_image(labels_path, labels)
-                write_image(overlay_path, blend(image, labels, palette, arguments.alpha))
+                try:
+                    write_image(labels_path, labels)
+                    write_image(overlay_path, blend(image, labels, palette, arguments.alpha))
+                finally:  # when interrupted, too
+                    mark.touch()
                 progress.update()
     print(f'{len(written) - failed} images segmented into {arguments.out}' + (f', {failed} failed' if failed else ''))
     return 1 if failed else 0
 
 
-def _claim(out: Path, inputs: Sequence[Path]) -> None:
-    """Mark `out` as a folder of results, which may be overwritten; labels that someone drew, or inputs, must not be.
+def _claim(out: Path, inputs: Sequence[Path]) -> Path:
+    """Return the mark of a folder of results, to be touched after each of them: what is newer is no result.
+
+    Labels that someone drew, or corrected by hand, must not be.
 
     Raises:
-        EnetError: `out` holds labels or overlays of other origin, or an input is among them.
+        EnetError: `out` holds labels or overlays of other origin or changed since, or an input is among them.
 
     """
     mark = out / '.enet_segment'
     for folder in (out / 'labels', out / 'overlays'):
-        if not mark.exists() and folder.is_dir() and any(folder.iterdir()):
-            raise EnetError(f'{folder} holds files that "enet segment" did not write: choose another --out')
+        last = mark.stat().st_mtime_ns if mark.exists() else 0
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.stat().st_mtime_ns > last:
+                raise EnetError(f'{path} was not written by "enet segment", or changed since: choose another --out')
         for path in inputs:
             if folder.resolve() in (path.resolve(), *path.resolve().parents):
                 raise EnetError(f'{path} is where results would be written: choose another --out')
     with replacing(mark):
         pass
+    return mark
 
 
 def _share(text: str) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
@@ -18,11 +20,14 @@ from enet_ros.datasets.prepared import SPLITS, DatasetError
 from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_share, hold_out
 from enet_ros.datasets.writing import Pair, SourceDataset
 
+_SPLIT_NAME = re.compile(rf'({"|".join(SPLITS)})(ing|id|idation|set)?(?![a-z])')  # not values, nor trainval
+
 
 @dataclass(frozen=True)
 class _Image:
-    """Size of an image and, in the order of the file, its annotations and the names of their categories."""
+    """Name and size of an image and, in the order of the file, its annotations and the names of their categories."""
 
+    name: str
     height: int
     width: int
     annotations: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
@@ -41,12 +46,12 @@ def find_coco(root: Path, classes_path: Path, choice: Choice | None) -> SourceDa
     """
     rle = import_optional('pycocotools.mask', "COCO's areas")
     classes = read_classes(classes_path)
-    files = sorted({*root.glob('*.json'), *root.glob('*/*.json')})
+    files = sorted({*root.glob('[!.]*.json'), *root.glob('[!.]*/[!.]*.json')} - {*root.glob('__MACOSX/*')})
     files = [path for path in files if path.stem.startswith('instances_')] or files  # beside them, COCO has captions
     if not files:
         raise DatasetError(f'no JSON file in {root} or a folder of it: give the folder of the exported dataset')
     images: dict[Path, _Image] = {}
-    splits: dict[str, list[Pair]] = {}
+    found_in: dict[Path, tuple[Path, str]] = {}
     for path in files:
         part, split = _part(path, root)
         if not split:
@@ -58,7 +63,12 @@ def find_coco(root: Path, classes_path: Path, choice: Choice | None) -> SourceDa
         if twice := [image_path for image_path in found if image_path in images and image_path.is_file()]:
             raise DatasetError(f'{path} lists {twice[0]}, and so does a file before it: take it out of one')
         images.update(found)
-        splits.setdefault(split, []).extend(Pair.of(image_path, path) for image_path in found)
+        found_in.update(dict.fromkeys(found, (path, split)))
+    stems = Counter(image_path.stem for image_path in images)
+    splits: dict[str, list[Pair]] = {}
+    for image_path, (path, split) in found_in.items():
+        name = image_path.stem if stems[image_path.stem] == 1 else _long_name(images[image_path].name)
+        splits.setdefault(split, []).append(Pair(image_path, path, name))
 
     def to_ids(pair: Pair) -> NDArray[np.uint8]:
         return _draw(pair, images[pair.image_path], classes, rle)
@@ -77,10 +87,15 @@ def _part(path: Path, root: Path) -> tuple[str, str]:
     if path.stem.startswith('_'):
         names.reverse()
     for name in names:
-        for split in SPLITS:
-            if name.lower().startswith(split) and not name.lower().startswith('trainval'):
-                return name, split
+        if named := _SPLIT_NAME.match(name.lower()):
+            return name, named[1]
     return names[0], ''
+
+
+def _long_name(file_name: str) -> str:
+    """Return a name for an image that has a namesake in another folder, such as day_a for day/a.jpg."""
+    path = PureWindowsPath(file_name).with_suffix('')
+    return '_'.join(part for part in path.parts if part not in (path.anchor, '..'))
 
 
 def _read_file(path: Path, root: Path, part: str) -> dict[Path, _Image]:
@@ -93,7 +108,7 @@ def _read_file(path: Path, root: Path, part: str) -> dict[Path, _Image]:
         images: dict[Path, _Image] = {}
         by_id: dict[Any, _Image] = {}
         for entry in fields['images']:
-            image = _Image(entry['height'], entry['width'])
+            image = _Image(entry['file_name'], entry['height'], entry['width'])
             image_path = _image_path(root, path, part, entry['file_name'])
             if by_id.setdefault(entry['id'], image) is not image:
                 raise _twice(path, f'image id {entry["id"]}')
@@ -134,7 +149,7 @@ def _draw(pair: Pair, image: _Image, classes: Classes, rle: ModuleType) -> NDArr
             if not annotation.get('segmentation'):
                 raise DatasetError(f'{where} has no polygon or mask: add one or remove it')
             ids[_mask(annotation['segmentation'], ids.shape, rle)] = index
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, MemoryError) as error:
         raise DatasetError(f'{where} holds a damaged size, polygon or mask: {" ".join(str(error).split())}') from error
     return ids
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from enet_ros.datasets.integrity import check_whole
 from enet_ros.datasets.prepared import DatasetError, read_pixels
-from enet_ros.labels import Color
+from enet_ros.labels import VOID, Color
 
 _NONE = 256  # what no number or colour of the coding maps to; a class id or void fits into 8 bits
 
@@ -58,11 +58,15 @@ class Coding:
         Some programs save ids so, others a picture of 0 and 255: the one that the coding knows is meant.
         """
         plain = stretched // (255 // (2**depth - 1))
-        readings = [numbers for numbers in (plain, stretched) if set(np.unique(numbers).tolist()) <= self.ids.keys()]
-        if len(readings) == 2 and stretched.any():
+        # 0 is 0 in both, and void, which is 255 by default, is what the highest number of any file is stretched to
+        is_picture = self._knows(stretched) and any(self.ids[value] != VOID for value in np.unique(stretched) if value)
+        if is_picture and self._knows(plain):
             raise DatasetError(f'{path} has {depth}-bit pixels, which may mean ids up to {plain.max()} or, as viewers show '
                                f'them, up to {stretched.max()}: save it with 8 bits')
-        return readings[0] if readings else plain
+        return stretched if is_picture else plain
+
+    def _knows(self, numbers: NDArray[np.uint8]) -> bool:
+        return set(np.unique(numbers).tolist()) <= self.ids.keys()
 
     def _decode(self, path: Path, pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Look up numbers (H x W, uint8) or colours (H x W x 3 or 4, uint8, BGR)."""

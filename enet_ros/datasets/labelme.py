@@ -86,7 +86,7 @@ def _draw(path: Path, classes: Classes) -> NDArray[np.uint8]:
             _draw_shape(ids, path, shape, class_id(str(path), shape['label'], classes.names))
     except KeyError as error:
         raise DatasetError(f'{path} lacks {error}: save it with labelme again') from error
-    except (TypeError, ValueError, OverflowError, IndexError, cv2.error) as error:
+    except (TypeError, ValueError, OverflowError, IndexError, MemoryError, cv2.error) as error:
         raise DatasetError(f'{path} is no file of labelme: {" ".join(str(error).split())}') from error
     return ids
 
@@ -94,8 +94,10 @@ def _draw(path: Path, classes: Classes) -> NDArray[np.uint8]:
 def _draw_shape(ids: NDArray[np.uint8], path: Path, shape: Mapping[str, Any], index: int) -> None:
     """Draw a shape with its outline, as labelme does: a corner is in the pixel that its coordinates, cut off, give."""
     kind, points = shape.get('shape_type') or 'polygon', np.array(shape['points'], np.float64).reshape(-1, 2)
-    if not np.isfinite(points).all():
-        raise ValueError('a corner is not a number')
+    if not len(points):
+        raise ValueError('a shape has no corner')
+    if not (np.abs(points) <= 4 * max(ids.shape)).all():  # nor of what is no number
+        raise ValueError('a corner is not a number or far outside the image')
     if kind in ('polygon', 'rotation') or (kind == 'rectangle' and len(points) == 4):  # X-AnyLabeling's have four corners
         _fill(ids, points, index)
     elif kind == 'rectangle':

@@ -149,10 +149,11 @@ def has_nvidia_gpu() -> bool:
         if torch.cuda.is_available():
             return True
         reason = 'this PyTorch is built without CUDA' if torch.version.cuda is None else 'PyTorch finds none that it can use'
-    except ModuleNotFoundError:
-        reason = 'PyTorch is not installed'
     except (ImportError, OSError, ValueError, RuntimeError) as error:  # a library of CUDA that is missing or another version
-        reason = f'PyTorch cannot be imported ({next(iter(str(error).splitlines()), "")})'
+        if isinstance(error, ModuleNotFoundError) and error.name == 'torch':
+            reason = 'PyTorch is not installed'
+        else:
+            reason = f'PyTorch cannot be imported ({next(iter(str(error).splitlines()), "")})'
     log.warning('the NVIDIA GPU is not used: %s; install a PyTorch with CUDA for this machine', reason)
     return False
 

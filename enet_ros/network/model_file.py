@@ -76,7 +76,8 @@ class ModelInfo:
         if min(self.std) <= 0:
             raise ModelFileError(f'std is {list(self.std)}: it must be positive')
         for model in self.lineage():
-            if not isinstance(model, dict) or not {'sha256', 'dataset', 'recipe'} <= model.keys():
+            kinds = {'sha256': str, 'dataset': str, 'recipe': dict}
+            if not isinstance(model, dict) or not all(isinstance(model.get(key), kind) for key, kind in kinds.items()):
                 raise ModelFileError('begun_with must have sha256, dataset and recipe, or be empty')
         if not isinstance(self.metrics, dict) or not all(isinstance(values, dict) for values in self.metrics.values()):
             raise ModelFileError('metrics are no mapping of splits to results')

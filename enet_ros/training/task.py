@@ -134,7 +134,7 @@ class SegmentationTask(lightning.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor]) -> None:
         """Count the predictions of the averaged weights on the samples with the indices in `batch`."""
-        indices = batch[0][self._share]
+        indices = batch[0][self._share].cpu()  # Lightning moved it, and the images may have stayed in main memory
         if len(indices):
             images = self.val_images.images[indices].to(self.device).float() / 255
             scores = self.average(images.contiguous(memory_format=torch.channels_last))
