@@ -115,6 +115,39 @@ def test_after_whatever_step_it_stops_a_run_goes_on_to_the_same_weights_and_figu
     assert [epoch for epoch, _ in first] == [2, 3] and second == first
 
 
+def test_two_processes_that_stop_go_on_to_the_same_weights(drawn_dataset: Make, tmp_path: Path) -> None:
+    dataset = drawn_dataset(train=8)  # four steps an epoch
+    config = recipe_file(tmp_path / 'r.yaml', batch_size=2, stages=changed_stage(epochs=2, learning_rate=5e-3))
+    (tmp_path / 'stopped.py').write_text("""
+import os, signal, sys
+from enet_ros.cli.main import main
+from enet_ros.training.checkpoints import StopOnSignal
+on_train_batch_end = StopOnSignal.on_train_batch_end
+def stop_there(self, trainer, *others):
+    if trainer.global_step == 3 and os.environ['RANK'] == '1':  # the other one has to hear of it
+        signal.raise_signal(signal.SIGTERM)
+    on_train_batch_end(self, trainer, *others)
+StopOnSignal.on_train_batch_end = stop_there
+sys.exit(main(sys.argv[1:]))
+""")
+
+    def torchrun(program: list[str], out: str, *more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', *program, 'train',
+                   '--data', str(dataset.root), '--config', str(config), '--out', str(tmp_path / out), *more]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+    enet = ['-m', 'enet_ros.cli.main']
+    assert torchrun(enet, 'whole').returncode == 0
+    stopped = torchrun([str(tmp_path / 'stopped.py')], 'run')
+    assert stopped.returncode != 0 and 'stopped by SIGTERM' in stopped.stderr
+    assert torch.load(tmp_path / 'run' / 'decoder' / 'last.ckpt', weights_only=True)['global_step'] == 3
+    resumed = torchrun(enet, 'run', '--resume')
+    assert resumed.returncode == 0, resumed.stderr
+    whole, run = (read_model(tmp_path / name / 'model.safetensors').weights for name in ('whole', 'run'))
+    for name, values in whole.items():
+        np.testing.assert_array_equal(run[name], values, name)
+
+
 def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(drawn_dataset: Make, tmp_path: Path) -> None:
     dataset = drawn_dataset()
     stage = dataclasses.replace(RECIPE.stages[1], epochs=1)
