@@ -27,13 +27,17 @@ MEASURED = 'val (trained on)'
 def test_it_is_a_camvid_network_of_the_packages_recipes(shipped_model: Path) -> None:
     info = read_model(shipped_model).info
     assert info.labels == CAMVID and info.training_size == (480, 360)
-    # as the card tells: one training, and a second one that began with its model
-    trainings = {'camvid_cpu.yaml': ['precision=bf16-mixed'], 'finetune.yaml': ['splits=[train, val]', 'precision=32-true']}
-    first, second = (
+    # as the card tells: three trainings, each begun with the model of the one before it; the last first
+    both = 'splits=[train, val]'
+    trainings = [
+        ('finetune.yaml', [both, 'precision=bf16-mixed', 'stages.finetune.epochs=70']),
+        ('finetune.yaml', [both, 'precision=32-true', 'stages.finetune.class_weight_constant=1.02']),
+        ('camvid_cpu.yaml', ['precision=bf16-mixed']),
+    ]
+    assert [info.recipe, *(model['recipe'] for model in info.lineage())] == [
         json.loads(json.dumps(dataclasses.asdict(read_recipe(ROOT / 'config' / 'train' / name, changes))))
-        for name, changes in trainings.items()
-    )
-    assert info.begun_with['recipe'] == first and info.recipe == second
+        for name, changes in trainings
+    ]
 
 
 def test_the_card_gives_the_files_figures(shipped_model: Path) -> None:
