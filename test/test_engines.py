@@ -137,11 +137,12 @@ def test_unknown_names_are_refused_with_the_choices(small_model: Path) -> None:
 
 
 @pytest.mark.parametrize(('fault', 'reason'), [
-    (ModuleNotFoundError("No module named 'torch'"), 'PyTorch is not installed'),
+    (ModuleNotFoundError("No module named 'torch'", name='torch'), 'PyTorch is not installed'),
+    (ModuleNotFoundError("No module named 'sympy'", name='sympy'), r'cannot be imported \(No module named .sympy'),
     (ImportError('libcusparseLt.so.0: cannot open shared object file'), r'cannot be imported \(libcusparseLt.so.0: cannot'),
     (OSError('libcudart.so.12: cannot open'), r'cannot be imported \(libcudart'),
     (None, r'PyTorch (is built without CUDA|finds none that it can use)'),
-], ids=['none', 'a library is missing', 'one cannot be loaded', 'without CUDA'])
+], ids=['none', 'half installed', 'a library is missing', 'one cannot be loaded', 'without CUDA'])
 def test_a_gpu_that_pytorch_cannot_use_is_told_once_and_the_cpu_taken(
     fault: Exception | None, reason: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

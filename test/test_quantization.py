@@ -49,7 +49,8 @@ def test_int8_is_calibrated_once_and_then_comes_from_the_cache(
         labels = exact.infer(_scene(number)).copy()
         assert len(np.unique(labels)) > 4
         agreement = (engine.infer(_scene(number)) == labels).mean()
-        assert 0.9 < agreement < 1  # equal in every pixel: nothing was quantised
+        # drawings are not what the weights are for; equal in every pixel would mean that nothing was quantised
+        assert verification.MINIMUM['int8'] < agreement < 1
     # what fails its check is not left for all to use
     monkeypatch.setitem(verification.MINIMUM, 'int8', 1.01)
     assert main([*build, '--calibration', str(tmp_path / 'images')]) == 1
