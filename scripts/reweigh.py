@@ -36,6 +36,8 @@ def main() -> None:
     try:
         dataset, recipe = read_dataset(arguments.data), read_recipe(arguments.run / 'recipe.yaml')
         model = read_model(arguments.run / 'model.safetensors')
+        if model.info.labels.names != dataset.labels.names:
+            parser.error(f'{arguments.data} has other classes than {arguments.run}: give the dataset of the run')
         chosen = choose_samples(dataset, recipe)
         if not chosen[1]:
             parser.error(f'{arguments.run} held nothing out: give a run with hold_out, or one that left val out')

@@ -328,13 +328,13 @@ def test_a_coco_file_that_cannot_be_used_is_named(fields: object, reason: str, c
 
 
 def test_coco_images_of_one_name_get_the_names_of_their_folders(classes: Path, tmp_path: Path) -> None:
-    for name in ('day/a.jpg', 'night/a.jpg', 'b.jpg'):
+    for name in ('day/a.jpg', 'night/a.jpg', 'day/b.jpg'):
         image(tmp_path / 'src' / 'images' / name)
-    write_json(tmp_path / 'src' / 'train.json', coco(['day/a.jpg', r'night\\a.jpg', 'b.jpg'], [[flat(OUTLINE)]]))
+    write_json(tmp_path / 'src' / 'train.json', coco(['day/a.jpg', r'night\a.jpg', 'day/b.jpg'], [[flat(OUTLINE)]]))
     for hidden in ('._train.json', '.vscode/settings.json', '__MACOSX/train.json'):  # what systems and editors leave
         write_json(tmp_path / 'src' / hidden, [])
     dataset = convert_coco(tmp_path / 'src', classes)
-    assert [sample.stem for sample in dataset.samples('train')] == ['b', 'day_a', 'night_a']
+    assert [sample.stem for sample in dataset.samples('train')] == ['day_a', 'day_b', 'night_a']
 
 
 @pytest.mark.parametrize('name', ['values', 'testfeld', 'trainval'])

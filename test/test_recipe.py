@@ -37,6 +37,7 @@ def test_a_recipe_survives_its_file(tmp_path: Path) -> None:
      'crop of stage decoder is 64x24: use multiples of 8 from 32 on'),
     ({'stages': changed_stage() * 2}, 'one name'),
     ({'stages': changed_stage(crop=[60, 64])}, 'crop of stage decoder is 60x64'),
+    ({'stages': changed_stage(crop=[96, 72])}, 'crop of stage decoder is 96x72, more than size 96x64: set size, too'),
     ({'stages': changed_stage(epochs=0)}, 'epochs 0'),
     ({'stages': changed_stage(learning_rate=-1.0)}, 'learning_rate -1.0'),
     ({'stages': changed_stage(scale=[2.0, 1.0])}, r'scale is \[2.0, 1.0\]'),
@@ -88,7 +89,8 @@ def test_changes_reach_every_part_of_a_recipe(tmp_path: Path) -> None:
     ('stages.decoder=1', 'no key decoder there'),
     ('seed.x=1', 'no part seed'),
     ('stages.decoder.epochs=0', 'epochs 0'),
-    ('seed=many', 'seed'),
+    ('seed=many', r'r.yaml with seed=many: seed must be a whole number'),
+    ('hold_out=[0006]', r'hold_out must be a list in .*, each text \(in quotes if it looks like a number'),
 ])
 def test_a_wrong_change_is_refused_in_one_line(change: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=reason) as caught:

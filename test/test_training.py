@@ -226,6 +226,11 @@ def test_reweighing_begins_with_the_figures_of_the_run(drawn_dataset: Make, tmp_
     assert flat != same
     assert 'c is 1.0: it must be above 1' in _reweigh(dataset, out, 1).stderr
     assert 'none/recipe.yaml' in _reweigh(dataset, out.with_name('none'), 2).stderr
+    yaml_file = dataset.root / 'dataset.yaml'
+    fields = yaml_file.read_text()
+    yaml_file.write_text(fields.replace('Sky', 'Heaven'))
+    assert 'has other classes than' in _reweigh(dataset, out, 2).stderr
+    yaml_file.write_text(fields)
     recipe_file(out / 'recipe.yaml', splits=['train', 'val'])
     assert 'held nothing out' in _reweigh(dataset, out, 2).stderr
 

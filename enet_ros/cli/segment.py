@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     sources = [open_frames(path, arguments.topic) for path in arguments.input]
     classes = tuple(name.strip() for name in arguments.classes.split(',') if name.strip())
     segmenter = make_segmenter(arguments, classes)
-    mark = _claim(arguments.out, arguments.input)
+    record = _Record(arguments.out)
+    record.check(arguments.input)
     palette = segmenter.labels.palette()[:, ::-1].copy()  # frames are BGR
     written: dict[str, Path] = {}
     failed = 0
@@ -63,37 +65,53 @@ def run(arguments: argparse.Namespace) -> int:
                     progress.write(f'enet: {error}', file=sys.stderr)
                     continue
                 labels = segmenter.segment(image, 'bgr')
-                try:
-                    write_image(labels_path, labels)
-                    write_image(overlay_path, blend(image, labels, palette, arguments.alpha))
-                finally:  # when interrupted, too
-                    mark.touch()
+                for path, result in ((labels_path, labels), (overlay_path, blend(image, labels, palette, arguments.alpha))):
+                    write_image(path, result)
+                    record.add(path)
                 progress.update()
     print(f'{len(written) - failed} images segmented into {arguments.out}' + (f', {failed} failed' if failed else ''))
     return 1 if failed else 0
 
 
-def _claim(out: Path, inputs: Sequence[Path]) -> Path:
-    """Return the mark of a folder of results, to be touched after each of them: what is newer is no result.
+class _Record:
+    """What `enet segment` wrote into a folder, as sha256sum lists it: that may be overwritten, and nothing else."""
 
-    Labels that someone drew, or corrected by hand, must not be.
+    def __init__(self, out: Path) -> None:
+        """Read the record in `out`, which may be none."""
+        self._out = out
+        self._path = out / '.enet_segment'
+        lines = self._path.read_text(encoding='utf-8', errors='surrogateescape').splitlines() if self._path.is_file() else []
+        self._written = {name: digest for digest, _, name in (line.partition('  ') for line in lines)}
 
-    Raises:
-        EnetError: `out` holds labels or overlays of other origin or changed since, or an input is among them.
+    def check(self, inputs: Sequence[Path]) -> None:
+        """Refuse to write over labels that someone drew or corrected by hand, and over inputs.
 
-    """
-    mark = out / '.enet_segment'
-    for folder in (out / 'labels', out / 'overlays'):
-        last = mark.stat().st_mtime_ns if mark.exists() else 0
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if path.stat().st_mtime_ns > last:
-                raise EnetError(f'{path} was not written by "enet segment", or changed since: choose another --out')
-        for path in inputs:
-            if folder.resolve() in (path.resolve(), *path.resolve().parents):
-                raise EnetError(f'{path} is where results would be written: choose another --out')
-    with replacing(mark):
-        pass
-    return mark
+        Raises:
+            EnetError: the folder holds labels or overlays of other origin or changed since, or an input is among them.
+
+        """
+        for folder in (self._out / 'labels', self._out / 'overlays'):
+            for path in inputs:
+                if folder.resolve() in (path.resolve(), *path.resolve().parents):
+                    raise EnetError(f'{path} is where results would be written: choose another --out')
+            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if self._written.get(self._name(path)) != _digest(path):
+                    raise EnetError(f'{path} was not written by "enet segment", or changed since: choose another --out')
+        with replacing(self._path) as temporary:
+            temporary.write_text(''.join(f'{digest}  {name}\n' for name, digest in self._written.items()),
+                                 encoding='utf-8', errors='surrogateescape')
+
+    def add(self, path: Path) -> None:
+        """Note down what was just written to `path`."""
+        with self._path.open('a', encoding='utf-8', errors='surrogateescape') as file:
+            file.write(f'{_digest(path)}  {self._name(path)}\n')
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._out).as_posix()
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ''
 
 
 def _share(text: str) -> float:

@@ -36,7 +36,8 @@ def add_command(commands: Commands) -> None:
                         help='change the recipe, such as seed=2 or stages.decoder.epochs=10; may be repeated')
     parser.add_argument('--weights', type=Path, metavar='FILE',
                         help='begin with the weights of this model file; its last layer only if it has the same classes')
-    parser.add_argument('--resume', action='store_true', help='go on from the last checkpoints in DIR')
+    parser.add_argument('--resume', action='store_true',
+                        help='go on from the last checkpoints in DIR; with --config, begin where there are none')
     parser.add_argument('--compile', action='store_true',
                         help='fuse operations with torch.compile: faster steps after a slow start; CPUs need a C++ compiler')
     parser.set_defaults(run=run)

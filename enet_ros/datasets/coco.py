@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
@@ -64,10 +63,10 @@ def find_coco(root: Path, classes_path: Path, choice: Choice | None) -> SourceDa
             raise DatasetError(f'{path} lists {twice[0]}, and so does a file before it: take it out of one')
         images.update(found)
         found_in.update(dict.fromkeys(found, (path, split)))
-    stems = Counter(image_path.stem for image_path in images)
+    are_short = len({image_path.stem for image_path in images}) == len(images)
     splits: dict[str, list[Pair]] = {}
     for image_path, (path, split) in found_in.items():
-        name = image_path.stem if stems[image_path.stem] == 1 else _long_name(images[image_path].name)
+        name = image_path.stem if are_short else _long_name(images[image_path].name)
         splits.setdefault(split, []).append(Pair(image_path, path, name))
 
     def to_ids(pair: Pair) -> NDArray[np.uint8]:
@@ -93,7 +92,7 @@ def _part(path: Path, root: Path) -> tuple[str, str]:
 
 
 def _long_name(file_name: str) -> str:
-    """Return a name for an image that has a namesake in another folder, such as day_a for day/a.jpg."""
+    """Return a name with the folders in it, such as day_a for day/a.jpg, where images in other folders have the same."""
     path = PureWindowsPath(file_name).with_suffix('')
     return '_'.join(part for part in path.parts if part not in (path.anchor, '..'))
 

@@ -82,6 +82,8 @@ class Recipe:
         for name, (width, height) in sizes.items():
             if min(width, height) < smallest or width % SIZE_MULTIPLE or height % SIZE_MULTIPLE:
                 raise RecipeError(f'{name} is {width}x{height}: use multiples of {SIZE_MULTIPLE} from {smallest} on')
+            if width > self.size[0] or height > self.size[1]:
+                raise RecipeError(f'{name} is {width}x{height}, more than size {self.size[0]}x{self.size[1]}: set size, too')
         if not self.splits or not set(self.splits) <= set(SPLITS) or len(set(self.splits)) != len(self.splits):
             raise RecipeError(f'splits is {list(self.splits)}: name some of {", ".join(SPLITS)}, each once')
         if not 0 <= self.weight_decay < math.inf or not 0 <= self.warmup_epochs < math.inf:
@@ -149,18 +151,19 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f'recipe {path} is no mapping of keys to values')
     for change in changes:
         _change(fields, change)
+    where = f'recipe {path}' + (f' with {", ".join(changes)}' if changes else '')
     try:
         return dacite.from_dict(Recipe, _tuples(fields), dacite.Config(strict=True, cast=[float]))
     except dacite.UnexpectedDataError as error:
         known = {name: [field.name for field in dataclasses.fields(kind)]
                  for name, kind in (('', Recipe), ('jitter', ColorJitter), ('stages', Stage))}
-        raise RecipeError(f'recipe {path}: unknown key {", ".join(sorted(map(str, error.keys)))}; known are '
+        raise RecipeError(f'{where}: unknown key {", ".join(sorted(map(str, error.keys)))}; known are '
                           f'{", ".join(known[""])}; in jitter {", ".join(known["jitter"])}; '
                           f'in each of stages {", ".join(known["stages"])}') from error
     except dacite.WrongTypeError as error:
-        raise RecipeError(f'recipe {path}: {error.field_path} must be {_describe(error.field_type)}') from error
+        raise RecipeError(f'{where}: {error.field_path} must be {_describe(error.field_type)}') from error
     except (dacite.DaciteError, TypeError, ValueError, EnetError) as error:
-        raise RecipeError(f'recipe {path}: {error}') from error
+        raise RecipeError(f'{where}: {error}') from error
 
 
 def _describe(kind: Any) -> str:  # noqa: ANN401 - a type or what typing makes of it
@@ -169,7 +172,8 @@ def _describe(kind: Any) -> str:  # noqa: ANN401 - a type or what typing makes o
     if get_origin(kind) is tuple:
         first, *others = get_args(kind)
         return f'a list in [ ]{"" if others == [...] else f" of {1 + len(others)}"}, each {_describe(first)}'
-    return {int: 'a whole number', float: 'a number', str: 'text'}.get(kind, f'a {kind.__name__}')
+    names = {int: 'a whole number', float: 'a number', str: 'text (in quotes if it looks like a number)'}
+    return names.get(kind, f'a {kind.__name__}')
 
 
 def _tuples(value: Any) -> Any:  # noqa: ANN401 - what YAML gives
