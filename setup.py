@@ -21,6 +21,7 @@ setup(
         'PyYAML>=6.0',
         'safetensors>=0.4.3',
         'tqdm>=4.60',
+        'mcap>=1.2',
         'openvino>=2024.4',
         'rosbags>=0.11',
         'rosbags-image>=0.10',

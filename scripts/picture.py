@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 
 from enet_ros.datasets.prepared import read_dataset
-from enet_ros.files import write_image
-from enet_ros.segmenter import Segmenter, SegmenterConfig
-from enet_ros.share import default_model
+from enet_ros.images.files import write_image
+from enet_ros.network.model_file import read_model
+from enet_ros.resources import default_model
+from enet_ros.segmenter import Segmenter
 
 
 def main() -> None:
@@ -21,12 +22,12 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('docs/labels.png'), metavar='FILE')
     arguments = parser.parse_args()
     dataset = read_dataset(arguments.data)
-    segmenter = Segmenter(SegmenterConfig(default_model()))
+    segmenter = Segmenter(read_model(default_model()))
     palette = dataset.labels.palette()[:, ::-1]
     columns = []
     for sample in dataset.samples('val')[10::40]:
         image, truth = sample.read()
-        columns.append(np.concatenate((palette[segmenter.segment(image, 'bgr')], palette[truth])))
+        columns.append(np.concatenate((palette[segmenter.segment(image, 'bgr').labels], palette[truth])))
     picture = np.concatenate(columns, 1)
     legend = np.full((24, picture.shape[1], 3), 255, np.uint8)
     step = picture.shape[1] // len(dataset.labels)

@@ -15,9 +15,9 @@ import torch
 
 from enet_ros.datasets.prepared import read_dataset
 from enet_ros.errors import EnetError
-from enet_ros.metrics import class_average, confusion_matrix, global_accuracy, mean_iou
-from enet_ros.network.load import load_network
+from enet_ros.evaluation.metrics import class_average, confusion_matrix, global_accuracy, mean_iou
 from enet_ros.network.model_file import read_model
+from enet_ros.network.registry import load_network
 from enet_ros.training.data import choose_samples, load_images
 from enet_ros.training.losses import class_weights
 from enet_ros.training.recipe import read_recipe

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from enet_ros.errors import EnetError
-from enet_ros.files import check_writable, replacing, write_image
+from enet_ros.files import check_writable, replacing
+from enet_ros.images.files import write_image
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

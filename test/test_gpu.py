@@ -20,12 +20,14 @@ from recipes import RECIPE
 
 from enet_ros.cli.main import main
 from enet_ros.datasets.prepared import Dataset
-from enet_ros.engines.engine import Engine, EngineError, create_engine
+from enet_ros.engines.base import Engine
+from enet_ros.engines.create import create_engine
 from enet_ros.engines.verification import check_images
-from enet_ros.files import write_image
+from enet_ros.errors import EngineError
+from enet_ros.images.files import write_image
+from enet_ros.images.synthetic import draw_scene
 from enet_ros.network.inference import InferenceNetwork
 from enet_ros.network.model_file import ModelFile, read_model
-from enet_ros.scene import draw_scene
 from enet_ros.training.history import read_history
 from enet_ros.training.loop import train
 
@@ -81,7 +83,7 @@ def test_tensorrt_gives_pytorchs_labels_through_both_ways(
     way: str, precision: str, model: ModelFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip('tensorrt', reason="needs NVIDIA's TensorRT: pip install tensorrt, or JetPack's")
-    network = import_module('enet_ros.engines.tensorrt_network')
+    network = import_module('enet_ros.engines.tensorrt.network')
     if way == 'torch2trt' and network.builder_name(precision) != way:
         pytest.skip('needs torch2trt and TensorRT 8.6 to 10')
     monkeypatch.setattr(network, 'builder_name', lambda _: way)
@@ -185,7 +187,7 @@ def test_a_cached_engine_is_loaded_and_not_built(model: ModelFile, cache: Path, 
     file.write_bytes(file.read_bytes()[:-100])
     _engine(model, 'tensorrt', 'fp16')
     assert 'is damaged' in caplog.text
-    engine_module = import_module('enet_ros.engines.tensorrt_engine')
+    engine_module = import_module('enet_ros.engines.tensorrt.engine')
     engine_module.store_engine(engine_module.engine_key(model, SIZE, 'fp16', None), b'no engine')
     caplog.clear()
     assert (_engine(model, 'tensorrt', 'fp16').infer(image) == labels).mean() > 0.99  # perhaps with other kernels

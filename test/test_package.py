@@ -7,10 +7,10 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 import enet_ros
-from enet_ros.share import default_model, share_folder
+from enet_ros.resources import default_model, share_folder
 
 
 def test_the_ament_index_finds_the_installed_share_files() -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from enet_ros.errors import EnetError
+from enet_ros.images.overlay import blend
+from enet_ros.images.synthetic import draw_scene
 from enet_ros.labels import CAMVID, VOID
-from enet_ros.overlay import blend
-from enet_ros.scene import draw_scene
 from enet_ros.segmenter import Segmenter, SegmenterConfig
 
 

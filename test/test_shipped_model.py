@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from helpers import ROOT
 
 from enet_ros.datasets.camvid import find_camvid
 from enet_ros.datasets.writing import write_dataset
-from enet_ros.engines.engine import create_engine
+from enet_ros.engines.create import create_engine
 from enet_ros.evaluation.evaluate import evaluate
 from enet_ros.labels import CAMVID
-from enet_ros.network.load import load_network
 from enet_ros.network.model_file import read_model
+from enet_ros.network.registry import load_network
 from enet_ros.segmenter import Segmenter, SegmenterConfig
 from enet_ros.training.recipe import read_recipe
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from enet_ros.network.architecture import SegNetArchitecture
-from enet_ros.network.load import make_network
 from enet_ros.network.model_file import ModelFile, ModelInfo, write_model
+from enet_ros.network.registry import make_network
 
 
 def write_segnet(path: Path, like: ModelFile) -> None:

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from enet_ros.network.load import load_network
 from enet_ros.network.model_file import ModelFile
+from enet_ros.network.registry import load_network
 
 
 class EagerEngine:

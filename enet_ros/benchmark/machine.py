@@ -7,8 +7,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from enet_ros import __version__
-from enet_ros.engines.engine import has_nvidia_gpu
+from enet_ros.hardware import has_nvidia_gpu
+from enet_ros.version import __version__
 
 _PACKAGES = ('torch', 'tensorrt', 'torch2trt', 'openvino', 'nncf', 'numpy')
 _FLAGS = ('avx2', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'amx_bf16', 'amx_int8', 'asimd', 'bf16', 'i8mm')

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enet_ros.benchmark.power import PowerMeter
-from enet_ros.engines.engine import Engine, create_engine, has_nvidia_gpu, is_lack_of_memory
-from enet_ros.errors import EnetError
+from enet_ros.engines.base import Engine, is_lack_of_memory
+from enet_ros.engines.create import create_engine
+from enet_ros.errors import EnetError, NotMeasurableError, OutOfMemoryError
+from enet_ros.hardware import has_nvidia_gpu
+from enet_ros.images.synthetic import draw_scene
 from enet_ros.network.model_file import ModelFile, read_model
-from enet_ros.scene import draw_scene
 
 EAGER = 'torch-eager'
 _BLOCK_SECONDS = 0.2
@@ -80,20 +82,12 @@ class Row:
     """Mean of the board while it measures end to end, as `board_power` has it; None without such a sensor."""
 
 
-class NotMeasurable(EnetError):
-    """A case that this machine cannot run, and why."""
-
-
-class OutOfMemory(NotMeasurable):
-    """A case that this machine lacks the memory for."""
-
-
 def measure(case: Case) -> Row:
     """Measure `case` in a new process, whose memory is nothing but its own and whose end hurts nobody.
 
     Raises:
-        OutOfMemory: it does not fit.
-        NotMeasurable: the backend, or this hardware, cannot run it.
+        OutOfMemoryError: it does not fit.
+        NotMeasurableError: the backend, or this hardware, cannot run it.
 
     """
     if case.backend in ('openvino', 'tensorrt'):  # what these build and cache must not count for the memory of running
@@ -114,14 +108,14 @@ def _in_process(work: Callable[[Case], Row | None], case: Case) -> Row | None:
     except EOFError:
         process.join()
         if process.exitcode == -signal.SIGKILL:  # as the kernel does with what takes too much
-            raise OutOfMemory('ended by the system, as it does for lack of memory') from None
-        raise NotMeasurable(f'its process ended with code {process.exitcode}') from None
+            raise OutOfMemoryError('ended by the system, as it does for lack of memory') from None
+        raise NotMeasurableError(f'its process ended with code {process.exitcode}') from None
     except KeyboardInterrupt:
         process.kill()
         raise
     finally:
         process.join()
-    if isinstance(result, NotMeasurable):
+    if isinstance(result, NotMeasurableError):
         raise result
     return result
 
@@ -132,7 +126,7 @@ def _child(work: Callable[[Case], Row | None], case: Case, sender: Connection) -
     except (EnetError, MemoryError, RuntimeError) as error:
         text = ' '.join(str(error).split()) or type(error).__name__
         short = isinstance(error, MemoryError) or is_lack_of_memory(text) or 'too little GPU memory' in text
-        sender.send((OutOfMemory if short else NotMeasurable)(text))
+        sender.send((OutOfMemoryError if short else NotMeasurableError)(text))
     except KeyboardInterrupt:
         pass  # the parent says so
 

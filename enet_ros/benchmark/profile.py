@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from enet_ros.engines.engine import Engine, create_engine
+from enet_ros.engines.base import Engine
+from enet_ros.engines.create import create_engine
+from enet_ros.images.synthetic import draw_scene
 from enet_ros.network.model_file import ModelFile
-from enet_ros.scene import draw_scene
 
 if TYPE_CHECKING:
     from enet_ros.engines.openvino_engine import OpenVinoEngine

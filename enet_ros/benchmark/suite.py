@@ -11,11 +11,13 @@ from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
-from enet_ros.benchmark.measure import EAGER, Case, NotMeasurable, OutOfMemory, Row, eager_precision, measure
+from enet_ros.benchmark.measure import EAGER, Case, Row, eager_precision, measure
 from enet_ros.benchmark.profile import profile
 from enet_ros.benchmark.tables import CostRow, Floor
-from enet_ros.engines.engine import BACKENDS, PRECISIONS, EngineError, has_nvidia_gpu, missing_packages
-from enet_ros.errors import EnetError
+from enet_ros.engines.base import BACKENDS, PRECISIONS
+from enet_ros.engines.create import missing_packages
+from enet_ros.errors import EnetError, EngineError, NotMeasurableError, OutOfMemoryError
+from enet_ros.hardware import has_nvidia_gpu
 from enet_ros.network.model_file import ModelFile, read_model
 
 BENCHMARK_BACKENDS = (*(backend for backend in BACKENDS if backend != 'auto'), EAGER)
@@ -98,9 +100,9 @@ def measure_all(cases: Sequence[Case]) -> Results:
             progress.set_description(f'{case.model.stem} {case.backend} {case.precision} {case.size[0]}x{case.size[1]}')
             try:
                 results.rows.append(measure(case))
-            except OutOfMemory:
+            except OutOfMemoryError:
                 results.out_of_memory.append(case)
-            except NotMeasurable as error:
+            except NotMeasurableError as error:
                 results.left_out[case] = str(error)
             except KeyboardInterrupt:
                 if not results.rows:
@@ -131,7 +133,7 @@ def floors(rows: Sequence[Row], models: dict[Path, ModelFile]) -> list[Floor]:
         return []
     from enet_ros.benchmark.ceilings import measure_ceilings
     from enet_ros.network.cost import cost
-    from enet_ros.network.load import make_network
+    from enet_ros.network.registry import make_network
 
     ceilings = {device: measure_ceilings(device) for device in sorted({row.device for row in rows})}
     networks = {path.stem: make_network(model.info.architecture) for path, model in models.items()}
@@ -151,7 +153,7 @@ def costs(models: dict[Path, ModelFile]) -> list[CostRow]:
     if _missing(EAGER):
         return []
     from enet_ros.network.cost import cost
-    from enet_ros.network.load import make_network
+    from enet_ros.network.registry import make_network
 
     rows = []
     for path, model in models.items():

@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from enet_ros.engines.engine import BACKENDS, PRECISIONS
+from enet_ros.engines.base import BACKENDS, PRECISIONS, EngineSpec
 from enet_ros.network.architecture import SIZE_MULTIPLE
-from enet_ros.segmenter import Segmenter, SegmenterConfig
-from enet_ros.share import default_model
+from enet_ros.network.model_file import read_model
+from enet_ros.resources import default_model
+from enet_ros.segmenter import Segmenter
 
 if TYPE_CHECKING:
     # argparse has no public name for what add_subparsers() returns
@@ -29,9 +30,8 @@ def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
 def make_segmenter(arguments: argparse.Namespace, classes: tuple[str, ...] = ()) -> Segmenter:
     """Make the segmenter of `add_segmenter_arguments`; raises EnetError as `Segmenter` does."""
     width, height = arguments.size
-    return Segmenter(
-        SegmenterConfig(arguments.model, arguments.backend, arguments.precision, width, height, classes)
-    )
+    spec = EngineSpec(arguments.backend, arguments.precision, width, height)
+    return Segmenter(read_model(arguments.model), spec, classes=classes)
 
 
 def add_json_argument(parser: argparse.ArgumentParser) -> None:

@@ -25,7 +25,7 @@ from enet_ros.benchmark.tables import PAPER_SIZES
 from enet_ros.cli.arguments import add_json_argument, positive_integer, positive_number, size
 from enet_ros.errors import EnetError
 from enet_ros.files import check_writable, replacing, write_json
-from enet_ros.share import default_model
+from enet_ros.resources import default_model
 
 if TYPE_CHECKING:
     from enet_ros.cli.arguments import Commands

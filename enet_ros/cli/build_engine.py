@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from enet_ros.cli.arguments import add_segmenter_arguments
+from enet_ros.engines.base import EngineSpec
 from enet_ros.engines.cache import cache_folder
-from enet_ros.engines.calibration import quantized_path
-from enet_ros.engines.engine import Engine, EngineError, backends_by_speed, create_engine, missing_packages
+from enet_ros.engines.create import backends_by_speed, create_engine
+from enet_ros.engines.int8 import MAXIMUM_IMAGES, check_packages
 from enet_ros.errors import EnetError
 from enet_ros.files import check_writable
-from enet_ros.network.model_file import ModelFile, read_model
+from enet_ros.images.channels import to_rgb
+from enet_ros.images.resize import fit
+from enet_ros.images.sources import open_frames
+from enet_ros.network.model_file import read_model
 
 if TYPE_CHECKING:
     from enet_ros.cli.arguments import Commands
@@ -37,31 +45,33 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.calibration and arguments.precision != 'int8':
         raise EnetError(f'--calibration is for --precision int8, not {arguments.precision}')
     model = read_model(arguments.model)
-    size = arguments.size if arguments.size != (0, 0) else model.info.training_size
     backend = backends_by_speed()[0] if arguments.backend == 'auto' else arguments.backend
+    spec = EngineSpec(backend, arguments.precision, *arguments.size).resolve(model)
     if backend != 'tensorrt' and arguments.precision != 'int8':
         print(f'backend {backend} has nothing to build ahead of time in {arguments.precision}')
         return 0
     check_writable(cache_folder() / 'engine')  # before the build, which takes long
-    engine = create_engine(
-        model, size, backend, arguments.precision, calibration=arguments.calibration, force=arguments.force
-    )
-    if backend == 'openvino':  # tensorrt's engines do so themselves
-        _verify(engine, model)
-    print(f'{engine.backend} {engine.precision} at {size[0]}x{size[1]} is ready')
+    if arguments.calibration:
+        check_packages()  # before images are read
+    images = read_calibration(arguments.calibration, spec.size) if arguments.calibration else ()
+    engine = create_engine(model, spec, calibration=images, rebuild=arguments.force)
+    print(f'{engine.spec.backend} {engine.spec.precision} at {spec.width}x{spec.height} is ready')
     return 0
 
 
-def _verify(engine: Engine, model: ModelFile) -> None:
-    """Hold an engine against PyTorch where that is installed; a graph that fails is removed, else all would use it."""
-    if missing_packages('torch'):
-        print('not held against PyTorch, which is not installed: "enet evaluate" tells what the precision costs')
-        return
-    from enet_ros.engines.verification import verify
+def read_calibration(path: Path, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
+    """Return images (H x W x 3, uint8, RGB) of `size` (width, height), spread evenly over what `path` holds.
 
-    try:
-        share = verify(engine, model)
-    except EngineError as error:
-        quantized_path(model, engine.size, engine.backend).unlink(missing_ok=True)
-        raise EngineError(f'{error}; the graph is removed: calibrate with more images, of what the camera sees') from error
-    print(f'{100 * share:.2f} % of the pixels of the check images get the label that PyTorch gives')
+    `path` is a folder of images, a video, a bag, a split of a prepared dataset, or such a dataset, whose training split is
+    used.
+
+    Raises:
+        EnetError: there are no images, or one cannot be read.
+
+    """
+    folders = (path / 'train' / 'images', path / 'images')
+    frames = open_frames(next(filter(Path.is_dir, folders), path))
+    step = max(1, -(-frames.count // MAXIMUM_IMAGES))
+    # a video may have more frames than it says
+    chosen = islice((frame for number, frame in enumerate(frames) if number % step == 0), MAXIMUM_IMAGES)
+    return [to_rgb(fit(frame.decode(), size), 'bgr') for frame in chosen]

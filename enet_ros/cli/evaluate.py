@@ -8,11 +8,11 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from enet_ros.charts import require_matplotlib
 from enet_ros.cli.arguments import add_json_argument, add_segmenter_arguments, make_segmenter
 from enet_ros.datasets.prepared import read_dataset
+from enet_ros.evaluation.charts import require_matplotlib
+from enet_ros.evaluation.cityscapes import check_exportable, write_label_ids
 from enet_ros.evaluation.evaluate import check_labels, evaluate, trained_on
-from enet_ros.evaluation.export import check_exportable, write_label_ids
 from enet_ros.evaluation.report import REPORT_FILES, results, write_report
 from enet_ros.files import check_writable, write_json
 
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
             check_writable(path)
     evaluation = evaluate(segmenter, samples, partial(write_label_ids, export) if export else None)
     seen = trained_on(segmenter.model.info, dataset, samples)
-    engine = segmenter.engine
+    engine = segmenter.engine.spec
     split = f'{arguments.split} (trained on)' if seen else arguments.split
     heading = (f'{segmenter.model.path.name} on {split} of {dataset.name}: {evaluation.images} images at '
                f'{engine.size[0]}x{engine.size[1]}, {engine.backend} {engine.precision}')

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from enet_ros.charts import draw_slopes
 from enet_ros.cli.arguments import add_json_argument
+from enet_ros.evaluation.charts import draw_slopes
 from enet_ros.files import write_json
 from enet_ros.network.model_file import read_model
 from enet_ros.network.slopes import prelu_slopes

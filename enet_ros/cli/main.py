@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from enet_ros import __version__
 from enet_ros.cli import benchmark, build_engine, convert, evaluate, info, segment, train
 from enet_ros.errors import EnetError
+from enet_ros.version import __version__
 
 
 class _Parser(argparse.ArgumentParser):

@@ -13,9 +13,10 @@ from tqdm import tqdm
 
 from enet_ros.cli.arguments import add_segmenter_arguments, make_segmenter
 from enet_ros.errors import EnetError
-from enet_ros.files import replacing, write_image
-from enet_ros.frames import open_frames
-from enet_ros.overlay import blend
+from enet_ros.files import replacing
+from enet_ros.images.files import write_image
+from enet_ros.images.overlay import blend
+from enet_ros.images.sources import open_frames
 
 if TYPE_CHECKING:
     from enet_ros.cli.arguments import Commands
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
                         path.unlink(missing_ok=True)
                     progress.write(f'enet: {error}', file=sys.stderr)
                     continue
-                labels = segmenter.segment(image, 'bgr')
+                labels = segmenter.segment(image, 'bgr').labels
                 for path, result in ((labels_path, labels), (overlay_path, blend(image, labels, palette, arguments.alpha))):
                     write_image(path, result)
                     record.add(path)

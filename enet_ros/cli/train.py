@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enet_ros.datasets.prepared import read_dataset
+from enet_ros.engines.base import EngineSpec
 from enet_ros.engines.onnx_graph import export_graph
 from enet_ros.errors import EnetError
 from enet_ros.evaluation.evaluate import evaluate, trained_on
 from enet_ros.evaluation.report import write_report
 from enet_ros.network.model_file import read_model, write_model
-from enet_ros.segmenter import Segmenter, SegmenterConfig
-from enet_ros.share import share_folder
+from enet_ros.resources import share_folder
+from enet_ros.segmenter import Segmenter
 
 if TYPE_CHECKING:
     from enet_ros.cli.arguments import Commands
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     packages = ('torch', 'lightning', 'torchmetrics', 'tensorboard', 'dacite', 'onnx', 'matplotlib')
     if missing := [package for package in packages if find_spec(package) is None]:
         raise EnetError(f'training needs {", ".join(missing)}: pip install {" ".join(missing)}')
-    from enet_ros.charts import draw_curves
+    from enet_ros.evaluation.charts import draw_curves
     from enet_ros.training.data import choose_samples
     from enet_ros.training.history import read_history
     from enet_ros.training.loop import train
@@ -76,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     _, validation = choose_samples(dataset, recipe)
     if validation:
         # float32 in PyTorch is the reference that every other engine is held against
-        evaluation = evaluate(Segmenter(SegmenterConfig(path, 'torch', 'fp32')), validation)
+        evaluation = evaluate(Segmenter(read_model(path), EngineSpec('torch', 'fp32')), validation)
         model = read_model(path)
         split = f'{", ".join(recipe.hold_out)} of {"+".join(recipe.splits)}' if recipe.hold_out else 'val'
         if trained_on(model.info, dataset, validation):  # by what it began with

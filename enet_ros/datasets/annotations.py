@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from enet_ros.datasets.prepared import DatasetError
+from enet_ros.errors import DatasetError
 
 
 def read_json(path: Path) -> dict[str, Any]:

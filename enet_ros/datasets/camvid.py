@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enet_ros.datasets.coding import Coding
-from enet_ros.datasets.prepared import SPLITS, DatasetError, some_images
+from enet_ros.datasets.prepared import SPLITS, some_images
 from enet_ros.datasets.writing import Pair, SourceDataset
+from enet_ros.errors import DatasetError
 from enet_ros.labels import CAMVID, VOID, Color
 
 # The 32 classes in the colours of CamVid's label_colors.txt, grouped into the 11 of SegNet (Badrinarayanan et al. 2015) as

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enet_ros.datasets.coding import Coding
-from enet_ros.datasets.prepared import SPLITS, DatasetError, some_images
+from enet_ros.datasets.prepared import SPLITS, some_images
 from enet_ros.datasets.writing import Pair, SourceDataset
+from enet_ros.errors import DatasetError
 from enet_ros.labels import CITYSCAPES, CITYSCAPES_LABEL_IDS, VOID
 
 _IMAGE_SUFFIX = '_leftImg8bit'

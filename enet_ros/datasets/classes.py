@@ -10,8 +10,7 @@ from typing import Any
 import yaml
 
 from enet_ros.datasets.coding import Coding
-from enet_ros.datasets.prepared import DatasetError
-from enet_ros.errors import EnetError
+from enet_ros.errors import DatasetError, EnetError
 from enet_ros.labels import VOID, LabelSet
 
 _KEYS = {'name', 'source', 'license', 'classes', 'void', 'rest'}

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from enet_ros.datasets.annotations import class_id, read_json
 from enet_ros.datasets.classes import Classes, read_classes
 from enet_ros.datasets.optional import import_optional
-from enet_ros.datasets.prepared import SPLITS, DatasetError
+from enet_ros.datasets.prepared import SPLITS
 from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_share, hold_out
 from enet_ros.datasets.writing import Pair, SourceDataset
+from enet_ros.errors import DatasetError
 
 _SPLIT_NAME = re.compile(rf'({"|".join(SPLITS)})(ing|id|idation|set)?(?![a-z])')  # not values, nor trainval
 

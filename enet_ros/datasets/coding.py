@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from enet_ros.datasets.integrity import check_whole
-from enet_ros.datasets.prepared import DatasetError, read_pixels
+from enet_ros.errors import DatasetError
+from enet_ros.images.files import read_pixels
+from enet_ros.images.integrity import check_whole
 from enet_ros.labels import VOID, Color
 
 _NONE = 256  # what no number or colour of the coding maps to; a class id or void fits into 8 bits

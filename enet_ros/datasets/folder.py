@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enet_ros.datasets.classes import read_classes
-from enet_ros.datasets.prepared import DatasetError, some_images
+from enet_ros.datasets.prepared import some_images
 from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_share, hold_out, split_folders
 from enet_ros.datasets.writing import Pair, SourceDataset
+from enet_ros.errors import DatasetError
 
 
 def find_folder(root: Path, classes_path: Path, choice: Choice | None) -> SourceDataset:

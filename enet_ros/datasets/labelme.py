@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from enet_ros.datasets.annotations import class_id, read_json
 from enet_ros.datasets.classes import Classes, read_classes
-from enet_ros.datasets.prepared import IMAGE_SUFFIXES, DatasetError, image_files
 from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_share, hold_out, split_folders
 from enet_ros.datasets.writing import Pair, SourceDataset
+from enet_ros.errors import DatasetError
+from enet_ros.images.files import IMAGE_SUFFIXES, image_files
 
 
 def find_labelme(root: Path, classes_path: Path, choice: Choice | None) -> SourceDataset:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from enet_ros.datasets.prepared import DatasetError
+from enet_ros.errors import DatasetError
 
 
 def import_optional(module: str, purpose: str) -> ModuleType:

@@ -12,34 +12,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from enet_ros.errors import EnetError
+from enet_ros.errors import DatasetError, EnetError
+from enet_ros.images.files import image_files, read_image, read_labels
 from enet_ros.labels import LabelSet
 
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
 SPLITS = ('train', 'val', 'test')
-
-
-class DatasetError(EnetError):
-    """A dataset that cannot be used, and why."""
-
-
-def image_files(folder: Path) -> list[Path]:
-    """Return the images in `folder` by name; hidden files, such as half-written ones of a killed process, are none.
-
-    Raises:
-        DatasetError: the folder cannot be read.
-
-    """
-    try:
-        files = sorted(folder.iterdir())
-    except OSError as error:
-        raise DatasetError(f'cannot read folder {folder}: {error.strerror}') from error
-    return [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith('.')]
 
 
 def some_images(folder: Path) -> list[Path]:
@@ -53,46 +34,6 @@ def some_images(folder: Path) -> list[Path]:
     if not images:
         raise DatasetError(f'no PNG or JPEG images in {folder}: add them, or give the right folder')
     return images
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image file as H x W x 3, uint8, BGR (OpenCV's order).
-
-    Raises:
-        DatasetError: the file is missing or no image.
-
-    """
-    return read_pixels(path, cv2.IMREAD_COLOR)
-
-
-def read_labels(path: Path) -> NDArray[np.uint8]:
-    """Read a label image as H x W class ids, uint8.
-
-    Raises:
-        DatasetError: the file is missing, no image, or not one 8-bit channel.
-
-    """
-    labels = read_pixels(path, cv2.IMREAD_UNCHANGED)
-    if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise DatasetError(f'{path} has shape {labels.shape} and type {labels.dtype}: labels are one 8-bit channel of ids')
-    return labels
-
-
-def read_pixels(path: Path, flags: int) -> NDArray[np.uint8]:
-    """Read an image file as OpenCV's `flags` say.
-
-    Raises:
-        DatasetError: the file is missing or no image.
-
-    """
-    try:
-        # not cv2.imread, which a name that is no UTF-8 crashes
-        pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags) if path.is_file() else None
-    except (cv2.error, OSError):  # empty, or larger than OpenCV reads; a name that is too long
-        pixels = None
-    if pixels is None:
-        raise DatasetError(f'{path} is missing, damaged or no image: replace it')
-    return pixels
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from enet_ros.datasets.prepared import SPLITS, DatasetError
+from enet_ros.datasets.prepared import SPLITS
 from enet_ros.datasets.writing import Pair
+from enet_ros.errors import DatasetError
 
 DEFAULT_SHARE = 0.2
 """What is held out of own data that have no splits."""

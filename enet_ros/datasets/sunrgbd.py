@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from enet_ros.datasets.coding import Coding
 from enet_ros.datasets.optional import import_optional
-from enet_ros.datasets.prepared import DatasetError, some_images
+from enet_ros.datasets.prepared import some_images
 from enet_ros.datasets.splitting import Choice, hold_out
 from enet_ros.datasets.writing import Pair, SourceDataset
+from enet_ros.errors import DatasetError
 from enet_ros.labels import SUNRGBD, VOID
 
 # 0 is void, 1 to 37 the classes in the order of the toolbox's seg37list.

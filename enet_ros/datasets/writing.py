@@ -16,20 +16,12 @@ import yaml
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from enet_ros.datasets.integrity import check_whole
 from enet_ros.datasets.journal import Figures, Journal
-from enet_ros.datasets.prepared import (
-    IMAGE_SUFFIXES,
-    SPLITS,
-    Dataset,
-    DatasetError,
-    check_ids,
-    image_files,
-    read_dataset,
-    read_image,
-)
-from enet_ros.errors import EnetError
-from enet_ros.files import replacing, write_image
+from enet_ros.datasets.prepared import SPLITS, Dataset, check_ids, read_dataset
+from enet_ros.errors import DatasetError, EnetError
+from enet_ros.files import replacing
+from enet_ros.images.files import IMAGE_SUFFIXES, image_files, read_image, write_image
+from enet_ros.images.integrity import check_whole
 from enet_ros.labels import VOID, LabelSet
 
 

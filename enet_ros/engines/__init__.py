@@ -1,1 +1,1 @@
-"""Engines: one class per runtime behind one small protocol."""
+"""Engines: one class for each runtime, all with the interface of `base.Engine`."""

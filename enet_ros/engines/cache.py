@@ -36,6 +36,8 @@ class EngineKey:
     size: str
     """Network size, WxH, and the batch behind it, WxHxN, where it is above 1."""
     precision: str
+    outputs: str
+    """Names of the outputs."""
     builder: str
     """What it was built through: torch2trt or parser."""
     tensorrt: str

@@ -11,11 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from enet_ros.engines.cache import cache_folder
-from enet_ros.engines.engine import EngineError
+from enet_ros.errors import EngineError
 from enet_ros.files import replacing
 from enet_ros.network.model_file import ModelFile
 
-GRAPH_VERSION = '2'
+GRAPH_VERSION = '3'
 """Raised whenever `export_graph` writes another graph for the same weights."""
 
 MODEL_KEY = 'enet_ros.model_sha256'
@@ -57,8 +57,8 @@ def export_graph(model: ModelFile, path: Path) -> None:
             (torch.zeros(1, 64, 96, 3, dtype=torch.uint8),),
             str(temporary),
             input_names=['image'],
-            output_names=['labels'],
-            dynamic_axes={'image': free, 'labels': free},
+            output_names=['labels', 'confidence'],
+            dynamic_axes={'image': free, 'labels': free, 'confidence': free},
             opset_version=17,
             dynamo=False,
         )

@@ -1,112 +1,148 @@
-"""ENet in OpenVINO, on the CPU; free of torch where the model's ONNX graph is at hand."""
+"""ENet in OpenVINO, on the CPU. Free of PyTorch where the model's ONNX graph is available."""
 
 from __future__ import annotations
 
-import time
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from enet_ros.cpu import cpu_has_bf16
-from enet_ros.engines.calibration import quantized_graph
-from enet_ros.engines.engine import EngineError
+from enet_ros.engines.base import EngineSpec, Prediction
+from enet_ros.engines.int8 import load_quantized_graph, quantize, store_quantized_graph
 from enet_ros.engines.onnx_graph import GRAPH_VERSION, MODEL_KEY, VERSION_KEY, export_graph, graph_paths
+from enet_ros.engines.owner_thread import OwnerThread
+from enet_ros.errors import EngineError
+from enet_ros.hardware import cpu_has_bf16
 from enet_ros.network.model_file import ModelFile
 
 _TYPES = {'fp32': openvino.Type.f32, 'bf16': openvino.Type.bf16, 'int8': openvino.Type.f32}
-"""What is left in floats with int8 takes less time in float32: fewer casts."""
+"""With int8, the operations that stay in floating point are faster in float32: fewer casts."""
+
+_OWNER = OwnerThread('openvino')
+"""Creates and releases every OpenVINO model.
+
+Compiling a model (int8, OpenVINO 2026.4.1) sets an alternate signal stack in the calling thread, and releasing the model
+restores the one found before. Models released in another order than they were compiled in leave the thread with a stack that
+is no longer mapped, and the next signal that Python handles there crashes the process. An alternate signal stack belongs to
+its thread, and this thread handles no signals.
+"""
 
 
 class OpenVinoEngine:
-    """The exported graph, compiled for one image size: bytes in and label ids out are inside it."""
+    """The exported graph, compiled for one batch shape. Normalisation and argmax are part of the graph."""
 
-    backend = 'openvino'
     device = 'cpu'
 
-    def __init__(self, model: ModelFile, size: tuple[int, int], precision: str, batch: int = 1,
-                 calibration: Path | None = None, counting: bool = False) -> None:
-        """Compile `model` for images of `size` (width, height); precision auto is bf16 where the CPU has it, else fp32.
+    def __init__(
+        self, model: ModelFile, spec: EngineSpec, calibration: Sequence[NDArray[np.uint8]] = (), rebuild: bool = False
+    ) -> None:
+        """Compile `model` for a resolved `spec`. Precision auto is bf16 where the CPU computes in it, else fp32.
 
-        Precision int8 needs images to calibrate with, in `calibration`, the first time. With `counting`, `operations` tells
-        how long each took, at the cost of some time.
+        Precision int8 needs `calibration` images (H x W x 3, uint8, RGB, of the network's size) the first time. With
+        them, or with `rebuild`, it is calibrated again.
 
         Raises:
-            EngineError: the CPU lacks the precision, or the graph must be exported and torch or onnx is missing.
+            EngineError: the CPU lacks the precision, or the graph must be exported and PyTorch or onnx is missing.
+            CalibrationError: precision int8 has no cached graph and no images.
             EnetError: the graph cannot be exported.
 
         """
-        core = openvino.Core()
-        has_bf16 = cpu_has_bf16()
-        if precision == 'auto':
-            precision = 'bf16' if has_bf16 else 'fp32'
-        if precision not in _TYPES or (precision == 'bf16' and not has_bf16):
-            has = 'fp32, bf16 or int8' if has_bf16 else 'fp32 or int8'
-            raise EngineError(f'precision {precision} is not supported by this CPU with backend openvino: choose {has}')
-        if precision == 'int8':
-            path = quantized_graph(
-                model, size, self.backend, calibration, lambda: _find_graph(core, model).read_bytes()
-            )
-            if not _is_graph_of(core, path, model):
-                raise EngineError(f'the quantised graph {path} is damaged: delete it and calibrate again')
+        self.spec = replace(spec, backend='openvino', precision=_choose_precision(spec.precision))
+        self._model = model
+        self._quantized: bytes | None = None
+        graph: Path | bytes
+        if self.spec.precision == 'int8':
+            cached = None if rebuild or calibration else load_quantized_graph(model, self.spec)
+            if cached is None or not _is_graph_of(cached, model):
+                cached = self._quantized = quantize(find_graph(model).read_bytes(), model, self.spec, calibration)
+            graph = cached
         else:
-            path = _find_graph(core, model)
-        graph = core.read_model(path)
-        graph.reshape([batch, size[1], size[0], 3])
-        compiled = core.compile_model(
-            graph, 'CPU',
-            {'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': _TYPES[precision], 'PERF_COUNT': counting},
-        )
-        self.precision = precision
-        self.size, self.batch = size, batch
-        self._shape = (batch, size[1], size[0], 3)
-        self._request = compiled.create_infer_request()
+            graph = find_graph(model)
+        self.is_new = self._quantized is not None
+        self._held = _OWNER.call(lambda: _Held(compile_graph(graph, self.spec)))
+        self._finalizer = weakref.finalize(self, _OWNER.call, self._held.release)
 
-    def infer(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the label ids (H x W, uint8) of `image` (H x W x 3, uint8, RGB), or of a batch of them.
+    def infer(self, images: NDArray[np.uint8]) -> Prediction:
+        """Return the labels of `images` (N x H x W x 3, uint8, RGB). The next call overwrites them."""
+        request = self._held.request
+        request.infer([images], share_inputs=True)
+        confidence = request.get_output_tensor(1).data if self.spec.confidence else None
+        return Prediction(request.get_output_tensor(0).data, confidence)
 
-        The next call overwrites them.
-        """
-        self._request.infer([image.reshape(self._shape)], share_inputs=True)
-        labels: NDArray[np.uint8] = self._request.get_output_tensor().data
-        return labels.reshape(image.shape[:-1])
-
-    def network_times(self, runs: int) -> list[float]:
-        """Return the milliseconds of each of `runs` runs on the last image."""
-        times = []
-        for _ in range(runs):
-            start = time.perf_counter()
-            self._request.infer()
-            times.append(1e3 * (time.perf_counter() - start))
-        return times
-
-    def operations(self) -> list[tuple[str, str, float]]:
-        """Return name, kind and milliseconds of each operation in the last run."""
-        return [
-            (counted.node_name, f'{counted.node_type} {counted.exec_type}', 1e3 * counted.real_time.total_seconds())
-            for counted in self._request.profiling_info
-        ]
+    def store(self) -> None:
+        """Put the quantised graph into the cache, if this engine made one."""
+        if self._quantized is not None:
+            store_quantized_graph(self._quantized, self._model, self.spec)
 
 
-def _find_graph(core: openvino.Core, model: ModelFile) -> Path:
+class _Held:
+    """What only `_OWNER` may create and release."""
+
+    def __init__(self, compiled: openvino.CompiledModel) -> None:
+        self.request: Any = compiled.create_infer_request()
+
+    def release(self) -> None:
+        self.request = None
+
+
+def compile_graph(graph: Path | bytes, spec: EngineSpec, *, count: bool = False) -> openvino.CompiledModel:
+    """Compile an ONNX graph of `export_graph` for `spec`, with `count` so that its requests profile each operation.
+
+    Call it, and drop what it returns, on a thread that handles no signals: see `_OWNER`.
+    """
+    core = openvino.Core()
+    network = core.read_model(graph)
+    if not spec.confidence:  # operations that no output depends on are left out
+        network = openvino.Model([network.get_results()[0]], network.get_parameters(), 'labels')
+    network.reshape([spec.batch, spec.height, spec.width, 3])
+    return core.compile_model(network, 'CPU', {
+        'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': _TYPES[spec.precision], 'PERF_COUNT': count,
+    })
+
+
+def find_graph(model: ModelFile) -> Path:
+    """Return the ONNX graph of `model`: beside it, from the cache, or exported into the cache.
+
+    Raises:
+        EngineError: it must be exported and PyTorch or onnx is missing.
+        EnetError: it cannot be exported.
+
+    """
     beside, cached = graph_paths(model)
     for path in (beside, cached):
-        if _is_graph_of(core, path, model):
+        if _is_graph_of(path, model):
             return path
     export_graph(model, cached)
-    if not _is_graph_of(core, cached, model):
+    if not _is_graph_of(cached, model):
         raise EngineError(f'the graph just exported to {cached} cannot be read back: check the disk')
     return cached
 
 
-def _is_graph_of(core: openvino.Core, path: Path, model: ModelFile) -> bool:
-    """Return whether there is a graph at `path`, it is whole, and it was made of the weights of `model`."""
-    if not path.is_file():
+def _choose_precision(precision: str) -> str:
+    has_bf16 = cpu_has_bf16()
+    if precision == 'auto':
+        return 'bf16' if has_bf16 else 'fp32'
+    if precision not in _TYPES or (precision == 'bf16' and not has_bf16):
+        choices = 'fp32, bf16 or int8' if has_bf16 else 'fp32 or int8'
+        raise EngineError(f'precision {precision} is not supported by this CPU with backend openvino: choose {choices}')
+    return precision
+
+
+def _is_graph_of(graph: Path | bytes, model: ModelFile) -> bool:
+    """Return whether `graph` exists, can be read, and was exported from `model` in the current form."""
+    if isinstance(graph, Path) and not graph.is_file():
         return False
+
+    def read_keys() -> list[str]:
+        network = openvino.Core().read_model(graph)
+        return [network.get_rt_info(['framework', key]).astype(str) for key in (MODEL_KEY, VERSION_KEY)]
+
     try:
-        graph = core.read_model(path)
-        written = [graph.get_rt_info(['framework', key]).astype(str) for key in (MODEL_KEY, VERSION_KEY)]
-    except RuntimeError:  # OpenVINO's for a damaged file and for a missing key
+        return _OWNER.call(read_keys) == [model.sha256, GRAPH_VERSION]
+    except RuntimeError:  # OpenVINO's exception for a damaged file and for a missing key
         return False
-    return written == [model.sha256, GRAPH_VERSION]

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from enet_ros.datasets.prepared import Dataset, DatasetError, Sample
-from enet_ros.labels import CITYSCAPES, CITYSCAPES_CATEGORIES, LabelSet
-from enet_ros.metrics import (
+from enet_ros.datasets.prepared import Dataset, Sample
+from enet_ros.errors import DatasetError
+from enet_ros.evaluation.metrics import (
     class_accuracy,
     class_average,
     class_iou,
@@ -21,6 +21,7 @@ from enet_ros.metrics import (
     mean_iou,
     merge_classes,
 )
+from enet_ros.labels import CITYSCAPES, CITYSCAPES_CATEGORIES, LabelSet
 from enet_ros.network.model_file import ModelInfo
 from enet_ros.segmenter import Segmenter
 
@@ -134,7 +135,7 @@ def evaluate(
     confusion = np.zeros((classes, classes + 1), np.int64)
     for sample in tqdm(samples, desc='evaluating', unit='image'):
         image, truth = sample.read()
-        predicted = segmenter.segment(image, 'bgr')
+        predicted = segmenter.segment(image, 'bgr').labels
         try:
             confusion += confusion_matrix(truth, predicted, classes)
         except ValueError as error:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from enet_ros.charts import draw_confusion
+from enet_ros.evaluation.charts import draw_confusion
 from enet_ros.evaluation.evaluate import Evaluation
 from enet_ros.files import replacing, write_json
 

@@ -17,17 +17,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from enet_ros.errors import EnetError
+from enet_ros.errors import EnetError, ModelFileError
 from enet_ros.files import replacing
 from enet_ros.labels import LabelSet
 from enet_ros.network.architecture import ARCHITECTURES, SIZE_MULTIPLE, Architecture, ENetArchitecture
 
 FORMAT_VERSION = '2'
 """Version 1, which is read, too, did not name the network: there was only ENet."""
-
-
-class ModelFileError(EnetError):
-    """A model file that cannot be used, and why."""
 
 
 @dataclass(frozen=True)

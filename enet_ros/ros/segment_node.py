@@ -23,14 +23,15 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from enet_ros.engines.engine import BACKENDS, PRECISIONS
+from enet_ros.engines.base import BACKENDS, PRECISIONS, EngineSpec
 from enet_ros.errors import EnetError
-from enet_ros.image_reader import ImageReader
-from enet_ros.overlay import blend
-from enet_ros.ros.image_messages import to_message
+from enet_ros.images.messages import ImageReader
+from enet_ros.images.overlay import blend
+from enet_ros.network.model_file import read_model
+from enet_ros.resources import default_model
 from enet_ros.ros.log import forward_log
-from enet_ros.segmenter import OUTPUT_SIZES, Segmenter, SegmenterConfig
-from enet_ros.share import default_model
+from enet_ros.ros.messages import to_message
+from enet_ros.segmenter import OUTPUT_SIZES, Segmenter
 
 COMPLAINT_INTERVAL = 5.0
 """Seconds after which an error that goes on is logged again."""
@@ -60,15 +61,16 @@ class SegmentNode(Node):
         super().__init__('enet')
         forward_log(self.get_logger())
         self._declare_parameters()
-        self._segmenter = Segmenter(SegmenterConfig(
-            model=Path(self._text('model') or default_model()),
+        spec = EngineSpec(
             backend=self._text('backend'),
             precision=self._text('precision'),
             width=self.get_parameter('width').get_parameter_value().integer_value,
             height=self.get_parameter('height').get_parameter_value().integer_value,
-            classes=_class_names(self._text('classes')),
-            output_size=self._text('output_size'),
-        ))
+        )
+        model = read_model(Path(self._text('model') or default_model()))
+        self._segmenter = Segmenter(
+            model, spec, classes=_class_names(self._text('classes')), output_size=self._text('output_size')
+        )
         self._alpha = self.get_parameter('overlay_alpha').get_parameter_value().double_value
         self._palette = self._segmenter.labels.palette()
         self._reader = ImageReader()
@@ -89,10 +91,11 @@ class SegmentNode(Node):
         topic = 'image' if transport == 'raw' else self.resolve_topic_name('image') + '/compressed'
         subscription = self.create_subscription(TRANSPORTS[transport], topic, self._keep_newest, image_qos)
         engine = self._segmenter.engine
+        spec = engine.spec
         self.get_logger().info(
             f'segmenting {subscription.topic_name} with {self._segmenter.model.path.name}: '
-            f'{len(self._segmenter.labels)} classes at {engine.size[0]}x{engine.size[1]}, '
-            f'{engine.backend} on {engine.device} in {engine.precision}'
+            f'{len(self._segmenter.labels)} classes at {spec.width}x{spec.height}, '
+            f'{spec.backend} on {engine.device} in {spec.precision}'
         )
         # started last, when nothing can fail any more: nobody would stop it
         self._worker = threading.Thread(target=self._work, name='segment', daemon=True)
@@ -190,7 +193,7 @@ class SegmentNode(Node):
     def _segment(self, message: Image | CompressedImage) -> None:
         read = self._reader.read_compressed if isinstance(message, CompressedImage) else self._reader.read
         image, channels = read(message)
-        labels = self._segmenter.segment(image, channels)
+        labels = self._segmenter.segment(image, channels).labels
         self._labels_publisher.publish(to_message(labels, 'mono8', message.header))
         self._segmented += 1
         if self._overlay_publisher.get_subscription_count():

@@ -12,8 +12,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from enet_ros.errors import TrainingError
 from enet_ros.files import replacing
-from enet_ros.training.errors import TrainingError
 
 LAST, BEST = 'last.ckpt', 'best.ckpt'
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from enet_ros.datasets.prepared import Dataset, DatasetError, Sample, check_ids
+from enet_ros.datasets.prepared import Dataset, Sample, check_ids
+from enet_ros.errors import DatasetError
 from enet_ros.labels import VOID
 from enet_ros.training.recipe import Recipe
 

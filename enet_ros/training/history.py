@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from enet_ros.charts import Curves
+from enet_ros.evaluation.charts import Curves
 
 
 def read_history(folder: Path) -> Curves:

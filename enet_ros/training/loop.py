@@ -16,19 +16,17 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from enet_ros.compiler import check_compiler
-from enet_ros.cpu import cpu_has_bf16
-from enet_ros.datasets.prepared import Dataset, DatasetError
-from enet_ros.errors import EnetError
+from enet_ros.datasets.prepared import Dataset
+from enet_ros.errors import DatasetError, EnetError, TrainingError
+from enet_ros.hardware import check_compiler, cpu_has_bf16
 from enet_ros.labels import LabelSet
 from enet_ros.network.architecture import Architecture
 from enet_ros.network.enet import EncoderClassifier, ENet
-from enet_ros.network.load import load_network, make_network
 from enet_ros.network.model_file import ModelFile, ModelInfo, write_model
+from enet_ros.network.registry import load_network, make_network
 from enet_ros.network.segnet import SegNet
 from enet_ros.training.checkpoints import BEST, LAST, BestCheckpoint, StopOnSignal, WholeCheckpoints, read_checkpoint
 from enet_ros.training.data import Images, choose_samples, load_images
-from enet_ros.training.errors import TrainingError
 from enet_ros.training.losses import class_weights
 from enet_ros.training.recipe import Recipe, Stage
 from enet_ros.training.run_folder import identify_run, is_main_process, write_identity

@@ -13,13 +13,9 @@ import dacite
 import yaml
 
 from enet_ros.datasets.prepared import SPLITS
-from enet_ros.errors import EnetError
+from enet_ros.errors import EnetError, RecipeError
 from enet_ros.network.architecture import SIZE_MULTIPLE, Architecture, ENetArchitecture, SegNetArchitecture
 from enet_ros.training.augmentation import ColorJitter
-
-
-class RecipeError(EnetError):
-    """A recipe that cannot be used, and why."""
 
 
 @dataclass(frozen=True)

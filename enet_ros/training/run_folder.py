@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 
 from enet_ros.datasets.prepared import Dataset
+from enet_ros.errors import TrainingError
 from enet_ros.files import replacing
 from enet_ros.network.model_file import ModelFile, read_model
-from enet_ros.training.errors import TrainingError
 from enet_ros.training.recipe import Recipe
 
 log = logging.getLogger(__name__)

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from enet_ros.errors import TrainingError
+from enet_ros.evaluation.metrics import mean_iou
 from enet_ros.labels import VOID
-from enet_ros.metrics import mean_iou
 from enet_ros.training.augmentation import augment
 from enet_ros.training.data import Images
-from enet_ros.training.errors import TrainingError
 from enet_ros.training.losses import segmentation_loss
 from enet_ros.training.recipe import Recipe, Stage
 

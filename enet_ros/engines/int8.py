@@ -1,0 +1,143 @@
+"""Quantise a model to int8 after training, with NNCF on its ONNX graph. Free of PyTorch.
+
+The result has explicit pairs of QuantizeLinear and DequantizeLinear around what is computed in int8. OpenVINO and every
+supported version of TensorRT read this form. It is cached, because calibration needs images that later starts do not have.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from importlib.util import find_spec
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from enet_ros.engines.base import EngineSpec
+from enet_ros.engines.cache import cache_folder
+from enet_ros.errors import CalibrationError, EnetError, EngineError
+from enet_ros.files import replacing
+from enet_ros.network.model_file import ModelFile
+
+if TYPE_CHECKING:
+    import onnx
+
+log = logging.getLogger(__name__)
+
+QUANTIZED_VERSION = '2'
+"""Raised whenever the same weights and images lead to another graph."""
+PACKAGES = ('nncf', 'onnx', 'onnxruntime')
+MAXIMUM_IMAGES = 300
+"""More images hardly change the measured ranges and take longer."""
+_FEW_IMAGES = 20
+
+
+def check_packages() -> None:
+    """Check that the packages for quantisation are installed.
+
+    Raises:
+        EngineError: one is missing.
+
+    """
+    if missing := [package for package in PACKAGES if find_spec(package) is None]:
+        raise EngineError(f'quantising to int8 needs {", ".join(missing)}: pip install {" ".join(missing)}')
+
+
+def quantized_path(model: ModelFile, spec: EngineSpec) -> Path:
+    """Return where the cache keeps the int8 graph of `model` for the backend and size of `spec`."""
+    return cache_folder() / (
+        f'{model.sha256[:16]}-{spec.width}x{spec.height}-{spec.backend}-int8-v{QUANTIZED_VERSION}.onnx'
+    )
+
+
+def load_quantized_graph(model: ModelFile, spec: EngineSpec) -> bytes | None:
+    """Return the cached int8 graph of `model` for the backend and size of `spec`, or None."""
+    try:
+        return quantized_path(model, spec).read_bytes()
+    except OSError:
+        return None
+
+
+def store_quantized_graph(graph: bytes, model: ModelFile, spec: EngineSpec) -> None:
+    """Put an int8 graph into the cache. Log a warning where that fails."""
+    path = quantized_path(model, spec)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(graph)
+    except EnetError as error:
+        log.warning('the int8 graph is not cached and must be calibrated again at the next start: %s', error)
+    else:
+        log.info('cached in %s', path)
+
+
+def quantize(graph: bytes, model: ModelFile, spec: EngineSpec, images: Sequence[NDArray[np.uint8]]) -> bytes:
+    """Return the int8 form of `graph`, the float32 ONNX graph of `model`, for the backend of `spec`.
+
+    `images` (H x W x 3, uint8, RGB, of the size of `spec`) set the ranges of activations. Some hundred images like those
+    the network will see are enough.
+
+    Raises:
+        CalibrationError: there are no images.
+        EngineError: a package is missing.
+
+    """
+    if not images:
+        raise CalibrationError(
+            f'precision int8 needs calibration images: enet build-engine --model {quote(str(model.path))} '
+            f'--size {spec.width}x{spec.height} --precision int8 --backend {spec.backend} --calibration FOLDER'
+        )
+    log.info('quantising with %d images', len(images))
+    if len(images) < _FEW_IMAGES:
+        log.warning('%d calibration images are few: use at least %d', len(images), _FEW_IMAGES)
+    return quantize_graph(graph, images, zero_points=spec.backend == 'openvino')
+
+
+def quantize_graph(graph: bytes, images: Sequence[NDArray[np.uint8]], *, zero_points: bool) -> bytes:
+    """Return the int8 form of an ONNX graph, its metadata kept.
+
+    With `zero_points`, activations that are mostly of one sign use the whole range, at a small cost in time. Without, all
+    zero points are 0 and all types int8, as TensorRT requires.
+
+    Raises:
+        EngineError: a package is missing.
+
+    """
+    check_packages()
+    import nncf
+    import onnx
+
+    nncf.set_log_level(logging.ERROR)
+    model = onnx.load_from_string(graph)
+    name = model.graph.input[0].name
+    presets = nncf.QuantizationPreset
+    with redirect_stdout(sys.stderr):  # progress bars
+        quantized = nncf.quantize(
+            model, nncf.Dataset([{name: image[None]} for image in images]), subset_size=len(images),
+            preset=presets.MIXED if zero_points else presets.PERFORMANCE,
+        )
+    if not zero_points:
+        _make_signed(quantized)
+    del quantized.metadata_props[:]
+    quantized.metadata_props.extend(model.metadata_props)
+    data: bytes = quantized.SerializeToString()
+    return data
+
+
+def _make_signed(model: onnx.ModelProto) -> None:
+    """Turn the uint8 that NNCF chooses for activations without negative values into the positive half of int8."""
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    operations = ('QuantizeLinear', 'DequantizeLinear')
+    pairs = {tuple(node.input[1:3]) for node in model.graph.node if node.op_type in operations}
+    for scale, zero in sorted(pairs):
+        if (point := numpy_helper.to_array(constants[zero])).dtype == np.uint8:
+            steps = np.float32(np.iinfo(np.uint8).max / np.iinfo(np.int8).max)
+            wider = numpy_helper.to_array(constants[scale]) * steps
+            constants[scale].CopyFrom(numpy_helper.from_array(wider, scale))
+            constants[zero].CopyFrom(numpy_helper.from_array(point.astype(np.int8), zero))

@@ -1,0 +1,1 @@
+"""The TensorRT engine: define the network, build it, run it."""

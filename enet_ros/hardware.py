@@ -1,0 +1,78 @@
+"""Properties of this machine: CPU instructions, an NVIDIA GPU, a compiler."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import platform
+import shutil
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from enet_ros.errors import EnetError, one_line
+
+log = logging.getLogger(__name__)
+
+
+@cache
+def cpu_info() -> dict[str, str]:
+    """Return the fields of the first processor in /proc/cpuinfo, names in lower case; empty where there is no such file."""
+    try:
+        first = Path('/proc/cpuinfo').read_text(encoding='utf-8').partition('\n\n')[0]
+    except OSError:
+        return {}
+    fields = (line.partition(':') for line in first.splitlines())
+    return {name.strip().lower(): value.strip() for name, _, value in fields}
+
+
+def cpu_name() -> str:
+    """Return the model name of the CPU, or its architecture where the system does not tell."""
+    return cpu_info().get('model name', platform.machine())
+
+
+def cpu_flags() -> frozenset[str]:
+    """Return the instruction sets of the CPU under the names that Linux uses, such as avx2; empty where unknown."""
+    return frozenset(cpu_info().get('flags', cpu_info().get('features', '')).split())
+
+
+def cpu_has_bf16() -> bool:
+    """Return whether an x86 CPU computes in bf16. Without these instructions bf16 is emulated and slower than float32."""
+    return not {'avx512_bf16', 'amx_bf16'}.isdisjoint(cpu_flags())
+
+
+@cache  # logs its warning once
+def has_nvidia_gpu() -> bool:
+    """Return whether PyTorch is installed and can use an NVIDIA GPU. Log the reason if there is a GPU it cannot use."""
+    try:  # the driver first: importing PyTorch takes seconds and hundreds of megabytes
+        ctypes.CDLL('libcuda.so.1')
+    except OSError:
+        return False
+    try:
+        import torch
+
+        if torch.cuda.is_available():
+            return True
+        reason = 'this PyTorch is built without CUDA' if torch.version.cuda is None else 'PyTorch finds no usable GPU'
+    except (ImportError, OSError, ValueError, RuntimeError) as error:  # a CUDA library is missing or has another version
+        if isinstance(error, ModuleNotFoundError) and error.name == 'torch':
+            reason = 'PyTorch is not installed'
+        else:
+            reason = f'PyTorch cannot be imported ({one_line(error)})'
+    log.warning('the NVIDIA GPU is not used: %s; install a PyTorch with CUDA for this machine', reason)
+    return False
+
+
+def check_compiler(on_gpu: bool) -> None:
+    """Check that torch.compile can compile for a GPU or for the CPU.
+
+    Raises:
+        EnetError: triton (for a GPU) or a compiler is missing.
+
+    """
+    if on_gpu and find_spec('triton') is None:
+        raise EnetError('torch.compile needs triton on a GPU: pip install triton')
+    variable, compilers = ('CC', ('gcc', 'clang')) if on_gpu else ('CXX', ('g++', 'clang++'))
+    if not any(map(shutil.which, filter(None, (os.environ.get(variable), *compilers)))):
+        raise EnetError(f'torch.compile needs a compiler: install {compilers[0]}')

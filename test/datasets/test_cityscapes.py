@@ -1,0 +1,80 @@
+"""The Cityscapes converter; its table of ids is held against the official scripts."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from enet_ros.datasets.cityscapes import find_cityscapes
+from enet_ros.datasets.writing import write_dataset
+from enet_ros.errors import DatasetError
+from enet_ros.images.files import write_image
+from enet_ros.labels import CITYSCAPES, VOID
+
+ALL_IDS = np.arange(34, dtype=np.uint8)[None]
+
+
+def write_frame(root: Path, kind: str, part: str, frame: str, ids: np.ndarray) -> None:
+    city = frame.partition('_')[0]
+    write_image(root / 'leftImg8bit' / part / city / f'{frame}_leftImg8bit.png', np.full((*ids.shape, 3), 90, np.uint8))
+    for suffix in ('labelIds', 'instanceIds', 'color'):  # all in one folder, as published
+        write_image(root / kind / part / city / f'{frame}_{kind}_{suffix}.png', ids)
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """Return a folder as the archives of Cityscapes unpack to, with a row of all label ids in each image."""
+    root = tmp_path / 'cityscapes'
+    for part, frame in (('train', 'aachen_000000_000019'), ('train', 'bochum_000000_000313'),
+                        ('val', 'frankfurt_000000_000294')):
+        write_frame(root, 'gtFine', part, frame, ALL_IDS)
+        write_frame(root, 'gtCoarse', part, frame, ALL_IDS)
+    write_frame(root, 'gtFine', 'test', 'berlin_000000_000019', np.array([[0, 1, 2, 3]], np.uint8))
+    write_frame(root, 'gtCoarse', 'train_extra', 'troisdorf_000000_000072', ALL_IDS)
+    return root
+
+
+def test_label_ids_become_the_train_ids_of_the_official_scripts(published: Path, tmp_path: Path) -> None:
+    official = pytest.importorskip('cityscapesscripts.helpers.labels').labels
+    dataset = write_dataset(tmp_path / 'out', find_cityscapes(published))
+    ids = dataset.samples('val')[0].read()[1]
+    assert ids.tolist() == [[label.trainId for label in official if label.id >= 0]]
+    assert [(label.name, label.color) for label in sorted(official, key=lambda label: label.trainId)
+            if 0 <= label.trainId < VOID] == list(zip(CITYSCAPES.names, CITYSCAPES.colors))
+
+
+def test_fine_labels_give_all_splits_and_names_keep_their_cities(published: Path, tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / 'out', find_cityscapes(published))
+    assert {split: [sample.stem for sample in dataset.samples(split)] for split in dataset.pixels} == {
+        'train': ['aachen_000000_000019_leftImg8bit', 'bochum_000000_000313_leftImg8bit'],
+        'val': ['frankfurt_000000_000294_leftImg8bit'], 'test': ['berlin_000000_000019_leftImg8bit'],
+    }
+    assert (dataset.samples('test')[0].read()[1] == VOID).all()
+    assert dataset.pixels['test'] == [0] * 19
+
+
+def test_coarse_labels_add_train_extra_to_train(published: Path, tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / 'out', find_cityscapes(published, coarse=True))
+    assert [sample.stem.partition('_')[0] for sample in dataset.samples('train')] == ['aachen', 'bochum', 'troisdorf']
+    assert list(dataset.pixels) == ['train', 'val']  # gtCoarse has no test part
+
+
+def test_unknown_ids_are_named(published: Path, tmp_path: Path) -> None:
+    write_frame(published, 'gtFine', 'val', 'lindau_000000_000019', np.array([[7, 34]], np.uint8))
+    with pytest.raises(DatasetError, match=r'lindau_000000_000019_gtFine_labelIds.png holds label id 34'):
+        write_dataset(tmp_path / 'out', find_cityscapes(published))
+
+
+def test_what_is_missing_is_named(published: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r'no train/, val/ or test/ in .*city.*leftImg8bit.* and gtFine/'):
+        find_cityscapes(published / 'leftImg8bit')
+    labels = published / 'gtFine' / 'val' / 'frankfurt'
+    shutil.rmtree(labels)
+    with pytest.raises(DatasetError, match=r'frankfurt_000000_000294_leftImg8bit.png has no labels .*gtFine_labelIds.png'):
+        write_dataset(tmp_path / 'out', find_cityscapes(published))
+    shutil.rmtree(published / 'leftImg8bit' / 'val' / 'frankfurt')
+    with pytest.raises(DatasetError, match=r'no cities in .*val'):
+        find_cityscapes(published)

@@ -1,0 +1,127 @@
+"""SUN RGB-D's forms; the toolbox's MATLAB files are written here as its own are laid out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from enet_ros.datasets.prepared import Dataset
+from enet_ros.datasets.splitting import by_prefix, by_share
+from enet_ros.datasets.sunrgbd import find_sunrgbd
+from enet_ros.datasets.writing import write_dataset
+from enet_ros.errors import DatasetError
+from enet_ros.images.files import write_image
+from enet_ros.labels import VOID
+
+ALL_IDS = np.arange(38, dtype=np.uint8)[None]
+TRAIN_IDS = [[VOID, *range(37)]]
+
+
+def convert(root: Path, destination: Path) -> Dataset:
+    return write_dataset(destination, find_sunrgbd(root))
+
+
+def write_png_form(root: Path, first_train: int) -> None:
+    for folder, number, label in (
+        ('test', 1, 1), ('test', 5050, 5050), ('train', first_train, 5051), ('train', first_train + 1, 5052),
+    ):
+        write_image(root / f'SUNRGBD-{folder}_images' / f'img-{number:06d}.jpg', np.full((1, 38, 3), 99, np.uint8))
+        ids = np.roll(ALL_IDS, label, 1)
+        write_image(root / 'sunrgbd_train_test_labels' / f'img-{label:06d}.png', ids)
+
+
+@pytest.mark.parametrize('first_train', [1, 5051], ids=['numbered from 1', 'numbered through'])
+def test_png_labels_of_training_images_follow_those_of_test(first_train: int, tmp_path: Path) -> None:
+    write_png_form(tmp_path / 'sun', first_train)
+    dataset = convert(tmp_path / 'sun', tmp_path / 'out')
+    assert [sample.stem for sample in dataset.samples('test')] == ['img-000001', 'img-005050']
+    for split, labels in (('test', (1, 5050)), ('train', (5051, 5052))):
+        for sample, label in zip(dataset.samples(split), labels):
+            assert sample.read()[1].tolist() == np.roll(TRAIN_IDS, label, 1).tolist()
+
+
+def test_training_images_can_be_held_out(tmp_path: Path) -> None:
+    write_png_form(tmp_path / 'sun', 1)
+    splits = find_sunrgbd(tmp_path / 'sun', by_share(0.5)).splits
+    assert {split: len(pairs) for split, pairs in splits.items()} == {'train': 1, 'test': 2, 'val': 1}
+
+
+def test_an_id_above_37_is_named(tmp_path: Path) -> None:
+    write_png_form(tmp_path / 'sun', 1)
+    write_image(tmp_path / 'sun' / 'sunrgbd_train_test_labels' / 'img-000001.png', np.full((1, 38), 38, np.uint8))
+    with pytest.raises(DatasetError, match=r'img-000001.png holds label id 38'):
+        convert(tmp_path / 'sun', tmp_path / 'out')
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r'no SUN RGB-D in .*: give the folder that holds sunrgbd_train_test_labels/'):
+        find_sunrgbd(tmp_path)
+    write_png_form(tmp_path, 1)
+    (tmp_path / 'sunrgbd_train_test_labels' / 'img-005052.png').unlink()
+    with pytest.raises(DatasetError, match=r'train_images/img-000002.jpg has no labels .*img-005052.png'):
+        convert(tmp_path, tmp_path / 'out')
+    (tmp_path / 'SUNRGBD-test_images' / 'x.jpg').touch()
+    with pytest.raises(DatasetError, match=r'x.jpg is named like no image of SUN RGB-D'):
+        find_sunrgbd(tmp_path)
+
+
+@pytest.fixture
+def toolbox(tmp_path: Path) -> Path:
+    """Return a folder with SUNRGBD/ and SUNRGBDtoolbox/, whose MATLAB files are laid out as the published ones."""
+    h5py, scipy_io = pytest.importorskip('h5py'), pytest.importorskip('scipy.io')
+    root = tmp_path / 'sun'
+    scenes = ('kv1/NYUdata/NYU0001', 'kv2/kinect2data/000002_2014-05-26', 'xtion/sun3ddata/room/0000001')
+    toolbox = root / 'SUNRGBDtoolbox'
+    for folder in ('Metadata', 'traintestSUNRGBD'):
+        (toolbox / folder).mkdir(parents=True)
+    # the paths are of the machine where the toolbox was made, and some end with a slash
+    there = '/n/fs/sun3d/data/SUNRGBD'
+    meta = np.array([(f'{there}/{scene}/image/0000103.jpg',) for scene in scenes], [('rgbpath', object)])
+    scipy_io.savemat(toolbox / 'Metadata' / 'SUNRGBDMeta.mat', {'SUNRGBDMeta': meta})
+    cell = np.empty(2, object)
+    cell[:] = [f'{there}/{scenes[1]}', f'{there}/{scenes[2]}/']
+    scipy_io.savemat(toolbox / 'traintestSUNRGBD' / 'allsplit.mat', {'alltrain': cell})
+    with h5py.File(toolbox / 'Metadata' / 'SUNRGBD2Dseg.mat', 'w') as file:
+        references = file.create_dataset('SUNRGBD2Dseg/seglabel', (3, 1), h5py.ref_dtype)
+        for index, scene in enumerate(scenes):
+            labels = np.roll(ALL_IDS, index, 1).reshape(2, 19)
+            references[index, 0] = file.create_dataset(f'#refs#/{index}', data=labels.T).ref  # columns first
+            write_image(root / 'SUNRGBD' / scene / 'image' / '0000103.jpg', np.full((2, 19, 3), 99, np.uint8))
+    return root
+
+
+def test_the_toolbox_gives_labels_in_rows_and_unique_names(toolbox: Path, tmp_path: Path) -> None:
+    dataset = convert(toolbox, tmp_path / 'out')
+    found = {sample.stem: sample.read()[1].reshape(-1).tolist() for sample in dataset.samples('train')}
+    assert found == {
+        'kv2_kinect2data_000002_2014-05-26': np.roll(TRAIN_IDS, 1).tolist()[0],
+        'xtion_sun3ddata_room_0000001': np.roll(TRAIN_IDS, 2).tolist()[0],
+    }
+    (test,) = dataset.samples('test')
+    assert test.stem == 'kv1_NYUdata_NYU0001' and test.read()[1].reshape(-1).tolist() == TRAIN_IDS[0]
+
+
+def test_the_toolbox_can_be_held_out_by_camera(toolbox: Path) -> None:
+    splits = find_sunrgbd(toolbox, by_prefix(['xtion'])).splits
+    assert [pair.name for pair in splits['val']] == ['xtion_sun3ddata_room_0000001']
+
+
+@pytest.mark.parametrize('package', ['h5py', 'scipy'])
+def test_a_missing_package_is_named(package: str, toolbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (package, f'{package}.io'):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DatasetError, match=rf'need the package {package}: pip install {package}'):
+        find_sunrgbd(toolbox)
+
+
+def test_a_damaged_matlab_file_is_named(toolbox: Path, tmp_path: Path) -> None:
+    path = toolbox / 'SUNRGBDtoolbox' / 'Metadata' / 'SUNRGBD2Dseg.mat'
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(DatasetError, match=r'cannot read labels \d from .*SUNRGBD2Dseg.mat'):
+        convert(toolbox, tmp_path / 'out')
+    (toolbox / 'SUNRGBDtoolbox' / 'Metadata' / 'SUNRGBDMeta.mat').write_bytes(b'x' * 200)
+    with pytest.raises(DatasetError, match=r'cannot read SUNRGBDMeta from .*SUNRGBDMeta.mat'):
+        find_sunrgbd(toolbox)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import pytest
+
+from enet_ros.errors import DatasetError
+from enet_ros.images.integrity import check_whole
+from enet_ros.images.synthetic import draw_scene
+
+IMAGE = draw_scene(3, 96, 64)[0]
+
+
+def encode(suffix: str, *options: int) -> bytes:
+    return cv2.imencode(suffix, IMAGE, options)[1].tobytes()
+
+
+FILES = {
+    'png': encode('.png'),
+    'jpg': encode('.jpg'),
+    'progressive jpg': encode('.jpg', cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    'jpg with restarts': encode('.jpg', cv2.IMWRITE_JPEG_RST_INTERVAL, 2),
+}
+
+
+def with_thumbnail(jpeg: bytes) -> bytes:
+    """Put a whole JPEG into the first segment of another, as cameras do."""
+    thumbnail = b'Exif\0\0' + FILES['jpg']
+    return jpeg[:2] + b'\xff\xe1' + (len(thumbnail) + 2).to_bytes(2, 'big') + thumbnail + jpeg[2:]
+
+
+@pytest.mark.parametrize('data', FILES.values(), ids=FILES)
+def test_whole_files_pass_and_those_cut_off_anywhere_do_not(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / 'image'
+    path.write_bytes(data)
+    check_whole(path)
+    path.write_bytes(data + b'\xff\xda\x00 appended by a phone')
+    check_whole(path)
+    for length in range(8, len(data), 37):
+        path.write_bytes(data[:length])
+        with pytest.raises(DatasetError, match=r'image is damaged or breaks off'):
+            check_whole(path)
+    path.write_bytes(data[:-1])
+    with pytest.raises(DatasetError):
+        check_whole(path)
+
+
+def test_a_jpeg_is_not_whole_because_its_thumbnail_is(tmp_path: Path) -> None:
+    data = with_thumbnail(FILES['jpg'])
+    path = tmp_path / 'x.jpg'
+    path.write_bytes(data)
+    check_whole(path)
+    path.write_bytes(data[:-100])
+    assert cv2.imread(str(path)) is not None  # OpenCV makes the rest up
+    with pytest.raises(DatasetError, match=r'x.jpg is damaged or breaks off'):
+        check_whole(path)
+
+
+def test_a_png_with_a_damaged_byte_is_refused(tmp_path: Path) -> None:
+    data = bytearray(FILES['png'])
+    data[len(data) // 2] ^= 1
+    (tmp_path / 'x.png').write_bytes(data)
+    with pytest.raises(DatasetError, match=r'x.png is damaged'):
+        check_whole(tmp_path / 'x.png')
+
+
+def test_real_images_are_whole(camvid: Path) -> None:
+    for path in sorted((camvid / 'val').iterdir())[:10]:
+        check_whole(path)
+
+

@@ -1,0 +1,220 @@
+"""Image messages as drivers send them. Encodings other than rgb8 and bgr8 go through both libraries where both are there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from enet_ros import image_reader
+from enet_ros.errors import ImageMessageError
+from enet_ros.images.messages import Converter, CvBridgeConverter, ImageReader, RosbagsConverter
+
+RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+SMOOTH = np.ascontiguousarray(cv2.resize(RGB, (64, 48), interpolation=cv2.INTER_CUBIC))
+
+
+def _converter(name: str) -> Converter:
+    if name == 'rosbags':
+        return RosbagsConverter()
+    try:
+        return CvBridgeConverter()
+    except ImportError:
+        pytest.skip('cv_bridge is not installed: it comes with a ROS installation (ros-<distro>-cv-bridge)')
+
+
+@pytest.fixture(params=['rosbags', 'cv_bridge'])
+def reader(request: pytest.FixtureRequest) -> ImageReader:
+    return ImageReader(_converter(request.param))
+
+
+def _message(pixels: np.ndarray, encoding: str, padding: int = 0, height: int | None = None) -> SimpleNamespace:
+    rows = pixels.reshape(pixels.shape[0], -1).view(np.uint8)
+    padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=7)
+    big = int(pixels.dtype.byteorder == '>')
+    return SimpleNamespace(width=pixels.shape[1], height=height or pixels.shape[0], encoding=encoding, is_bigendian=big,
+                           step=padded.shape[1], data=padded.tobytes())
+
+
+def _read_rgb(reader: ImageReader, message: SimpleNamespace) -> np.ndarray:
+    pixels, channels = reader.read(message)
+    return pixels if channels == 'rgb' else pixels[..., ::-1]
+
+
+@pytest.mark.parametrize('padding', [0, 5])
+@pytest.mark.parametrize(('encoding', 'pixels'), [
+    ('rgb8', RGB),
+    ('bgr8', RGB[..., ::-1].copy()),
+    ('rgba8', np.dstack((RGB, RGB[..., 0]))),
+    ('bgra8', np.dstack((RGB[..., ::-1], RGB[..., 0]))),
+    ('rgb16', RGB.astype('<u2') * 257),
+    ('bgr16', RGB[..., ::-1].astype('<u2') * 257),
+    ('rgb16', (RGB.astype('<u2') * 257).astype('>u2')),
+], ids=['rgb8', 'bgr8', 'rgba8', 'bgra8', 'rgb16', 'bgr16', 'rgb16 big-endian'])
+def test_color_encodings_are_read_exactly(reader: ImageReader, encoding: str, pixels: np.ndarray, padding: int) -> None:
+    if padding and pixels.dtype.itemsize == 2:
+        padding += 1
+    np.testing.assert_allclose(_read_rgb(reader, _message(pixels, encoding, padding)).astype(int), RGB, atol=1)
+
+
+@pytest.mark.parametrize(('encoding', 'dtype', 'factor'), [('mono8', 'u1', 1), ('mono16', '<u2', 257)])
+def test_grey_becomes_three_equal_channels(reader: ImageReader, encoding: str, dtype: str, factor: int) -> None:
+    grey = RGB[..., 0].astype(dtype) * np.array(factor, dtype)
+    rgb = _read_rgb(reader, _message(grey, encoding, 6))
+    np.testing.assert_allclose(rgb.astype(int), np.repeat(RGB[..., :1], 3, 2), atol=1)
+
+
+def _video_planes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return Y (48 x 64), U and V (24 x 32 each) of SMOOTH in video range, as cameras send them."""
+    planar = cv2.cvtColor(SMOOTH, cv2.COLOR_RGB2YUV_I420)
+    return planar[:48], planar[48:60].reshape(24, 32), planar[60:].reshape(24, 32)
+
+
+@pytest.mark.parametrize('padding', [0, 4])
+@pytest.mark.parametrize(('encoding', 'luma'), [('yuv422_yuy2', 0), ('yuv422', 1)])
+def test_yuv_422_is_read(reader: ImageReader, encoding: str, luma: int, padding: int) -> None:
+    y, u, v = _video_planes()
+    packed = np.empty((48, 64, 2), np.uint8)
+    packed[..., luma] = y
+    packed[:, 0::2, 1 - luma], packed[:, 1::2, 1 - luma] = u.repeat(2, 0), v.repeat(2, 0)
+    rgb = _read_rgb(reader, _message(packed, encoding, padding))
+    assert np.abs(rgb.astype(int) - SMOOTH).mean() < 10
+
+
+@pytest.mark.parametrize('padding', [0, 4])
+def test_nv12_is_read_at_the_size_of_the_picture(padding: int) -> None:
+    y, u, v = _video_planes()
+    nv12 = np.vstack((y, np.stack((u, v), -1).reshape(24, 64)))
+    rgb = _read_rgb(ImageReader(), _message(nv12, 'nv12', padding, height=48))
+    assert rgb.shape == SMOOTH.shape
+    assert np.abs(rgb.astype(int) - SMOOTH).mean() < 10
+
+
+@pytest.mark.parametrize(('encoding', 'first'), [
+    ('bayer_rggb8', 0), ('bayer_bggr8', 2), ('bayer_gbrg8', 1), ('bayer_grbg8', 1),
+])
+def test_bayer_patterns_give_back_a_plain_color(reader: ImageReader, encoding: str, first: int) -> None:
+    color = np.array([200, 120, 40], np.uint8)
+    pattern = {'r': 0, 'g': 1, 'b': 2}
+    letters = encoding[6:10]
+    assert pattern[letters[0]] == first
+    mosaic = np.empty((16, 16), np.uint8)
+    for index, letter in enumerate(letters):
+        mosaic[index // 2::2, index % 2::2] = color[pattern[letter]]
+    rgb = _read_rgb(reader, _message(mosaic, encoding, 3))
+    assert np.abs(rgb[4:12, 4:12].astype(int) - color).max() <= 1
+
+
+def test_rgb8_and_bgr8_are_views_even_with_padding() -> None:
+    for encoding in ('rgb8', 'bgr8'):
+        message = _message(RGB, encoding, 5)
+        pixels, channels = ImageReader().read(message)
+        assert channels == encoding[:3]
+        assert np.shares_memory(pixels, np.frombuffer(message.data, np.uint8))
+
+
+def test_the_padding_of_the_last_row_may_be_missing() -> None:
+    message = _message(RGB, 'rgb8', 5)
+    message.data = message.data[:-5]
+    assert (ImageReader().read(message)[0] == RGB).all()
+
+
+@pytest.mark.parametrize(('change', 'reason'), [
+    ({'data': b'\0' * 100}, r'8x6 rgb8 image with step 24 holds 100 bytes, not 144'),
+    ({'data': b''}, 'holds 0 bytes'),
+    ({'step': 23}, 'step 23: a row has 24 bytes'),
+    ({'step': 0}, 'step 0'),
+    ({'width': 0}, '0x6 pixels'),
+    ({'height': 0}, '8x0 pixels'),
+    ({'height': 2**31}, '8x2147483648'),
+    ({'encoding': 'rgb7'}, 'encoding "rgb7" is not supported'),
+    ({'encoding': ''}, 'encoding "" is not supported'),
+    ({'encoding': '32FC1', 'step': 32, 'data': b'\0' * 192}, '32FC1'),
+    ({'encoding': '8UC3'}, 'encoding "8UC3" does not say what its channels are: publish rgb8'),
+    ({'encoding': 'mono16', 'step': 8}, 'step 8: a row has 16 bytes'),
+], ids=str)
+def test_a_message_that_cannot_be_read_is_refused_in_one_line(change: dict[str, object], reason: str) -> None:
+    message = _message(RGB, 'rgb8')
+    vars(message).update(change)
+    with pytest.raises(ImageMessageError, match=reason) as caught:
+        ImageReader().read(message)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.jpg'])
+def test_compressed_images_are_read(suffix: str) -> None:
+    data = cv2.imencode(suffix, SMOOTH[..., ::-1].copy())[1].tobytes()
+    image, channels = ImageReader().read_compressed(
+        SimpleNamespace(format=f'rgb8; {suffix[1:]} compressed bgr8', data=data))
+    assert channels == 'bgr' and np.abs(image[..., ::-1].astype(int) - SMOOTH).mean() < 25
+    data = cv2.imencode(suffix, SMOOTH[..., 0].copy())[1].tobytes()
+    grey, _ = ImageReader().read_compressed(SimpleNamespace(format='png', data=data))
+    assert grey.shape == SMOOTH.shape
+
+
+def test_a_compressed_image_is_not_turned() -> None:
+    jpeg = cv2.imencode('.jpg', SMOOTH)[1].tobytes()
+    # one entry, 0x112 = orientation: 6, a quarter turn
+    exif = b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
+    turned = jpeg[:2] + b'\xff\xe1' + (len(exif) + 2).to_bytes(2, 'big') + exif + jpeg[2:]
+    assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape == (64, 48, 3)
+    plain, image = (ImageReader().read_compressed(SimpleNamespace(format='jpeg', data=data))[0] for data in (jpeg, turned))
+    assert (image == plain).all()
+
+
+@pytest.mark.parametrize(('encoding', 'dtype'), [('bayer_rggb8', np.uint8), ('bayer_rggb16', np.uint16)])
+def test_a_compressed_mosaic_becomes_colours(reader: ImageReader, encoding: str, dtype: type) -> None:
+    mosaic = np.empty((16, 16), dtype)
+    factor = 257 if dtype is np.uint16 else 1
+    for row, column, value in ((0, 0, 200), (0, 1, 120), (1, 0, 120), (1, 1, 40)):
+        mosaic[row::2, column::2] = value * factor
+    data = cv2.imencode('.png', mosaic)[1].tobytes()
+    image, channels = reader.read_compressed(SimpleNamespace(format=f'{encoding}; png compressed ', data=data))
+    assert channels == 'rgb' and np.abs(image[4:12, 4:12].astype(int) - (200, 120, 40)).max() <= 1
+    # what is said to have been one, but came as colours
+    data = cv2.imencode('.png', SMOOTH[..., ::-1].copy())[1].tobytes()
+    image, channels = reader.read_compressed(SimpleNamespace(format=f'{encoding}; png compressed bgr8', data=data))
+    assert channels == 'bgr' and (image[..., ::-1] == SMOOTH).all()
+
+
+def _stand_in(monkeypatch: pytest.MonkeyPatch, convert: Callable[[SimpleNamespace, str], np.ndarray]) -> None:
+    """Put a module in the place of cv_bridge, which knows mono8 alone."""
+
+    class CvBridge:
+        def encoding_to_dtype_with_channels(self, encoding: str) -> tuple[str, int]:
+            return {'mono8': ('uint8', 1)}[encoding]
+
+        def imgmsg_to_cv2(self, message: SimpleNamespace, encoding: str) -> np.ndarray:
+            return convert(message, encoding)
+
+    monkeypatch.setitem(sys.modules, 'cv_bridge', SimpleNamespace(CvBridge=CvBridge))
+    image_reader._installed_converters.cache_clear()
+
+
+@pytest.fixture
+def _forget_converters() -> Iterator[None]:
+    yield
+    image_reader._installed_converters.cache_clear()
+
+
+@pytest.mark.usefixtures('_forget_converters')
+def test_without_a_cv_bridge_that_works_or_knows_an_encoding_rosbags_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(message: SimpleNamespace, encoding: str) -> np.ndarray:
+        raise ImportError('numpy.core.multiarray failed to import')  # built for NumPy 1, used with 2
+
+    _stand_in(monkeypatch, broken)
+    assert (ImageReader().read(_message(RGB[..., 0].copy(), 'mono8'))[0][..., 1] == RGB[..., 0]).all()
+    _stand_in(monkeypatch, lambda message, _: np.full((message.height, message.width, 3), 9, np.uint8))
+    assert (ImageReader().read(_message(RGB[..., 0].copy(), 'mono8'))[0] == 9).all()
+    bgra = np.dstack((RGB[..., ::-1], RGB[..., 0]))
+    assert (_read_rgb(ImageReader(), _message(bgra, 'bgra8')) == RGB).all()
+
+
+@pytest.mark.parametrize('data', [b'', b'\xff\xd8 no image'])
+def test_compressed_bytes_that_are_no_image_are_refused(data: bytes) -> None:
+    with pytest.raises(ImageMessageError, match=f'{len(data)} bytes with format "jpeg"'):
+        ImageReader().read_compressed(SimpleNamespace(format='jpeg', data=data))

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import make_model
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from enet_ros.errors import ModelFileError
+from enet_ros.labels import CAMVID
+from enet_ros.network.architecture import ENetArchitecture
+from enet_ros.network.model_file import read_model, write_model
+from enet_ros.network.registry import load_network
+
+Parts = tuple[dict[str, str], dict[str, np.ndarray]]
+
+
+def test_a_model_file_gives_back_what_was_written(tmp_path: Path) -> None:
+    path = make_model(tmp_path / 'm.safetensors', decoder_activation='relu', last_kernel=2)
+    model = read_model(path)
+    assert model.info.labels == CAMVID
+    assert model.info.training_size == (96, 64)
+    assert (model.info.architecture.decoder_activation, model.info.architecture.last_kernel) == ('relu', 2)
+    assert model.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    network = load_network(model)
+    assert not network.training
+    write_model(tmp_path / 'again.safetensors', model.info, model.weights)
+    again = load_network(read_model(tmp_path / 'again.safetensors'))
+    assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values()))
+
+
+def _lacks(key: str) -> Callable[[Parts], None]:
+    return lambda parts: parts[0].pop(key) and None
+
+
+def _says(key: str, value: object) -> Callable[[Parts], None]:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return lambda parts: parts[0].update({key: text})
+
+
+def _weight(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Parts], None]:
+    return lambda parts: parts[1].update({name: change(parts[1][name])})
+
+
+LAST = 'decoder.fullconv.weight'
+FEWER = [list(color) for color in CAMVID.colors[:-1]]
+DAMAGES = {
+    'no format': (_lacks('format'), 'written by another program'),
+    'a later version': (_says('format_version', '3'), 'version 3, this package reads 1 and 2'),
+    'bgr': (_says('channel_order', 'bgr'), 'channel_order is "bgr"'),
+    **{f'no {key}': (_lacks(key), f'lacks "{key}"') for key in (
+        'architecture', 'class_names', 'class_colors', 'mean', 'std', 'training_size', 'dataset', 'metrics', 'recipe',
+        'license',
+    )},
+    'broken JSON': (_says('mean', '[0, 0'), '"mean" is not JSON'),
+    'fewer names': (_says('class_names', CAMVID.names[:-1]), '11 colours for 10 classes'),
+    'fewer classes': (
+        lambda parts: parts[0].update(class_names=json.dumps(CAMVID.names[:-1]), class_colors=json.dumps(FEWER)),
+        '10 class names for a network of 11',
+    ),
+    'unknown option': (_says('architecture', {'network': 'enet', 'classes': 11, 'width': 2}), 'width'),
+    'wrong option': (_says('architecture', {'network': 'enet', 'classes': 11, 'last_kernel': 7}), 'last_kernel is 7'),
+    'no network': (_says('architecture', {'classes': 11}), 'network "None" is unknown, this package has enet, segnet'),
+    'unknown network': (_says('architecture', {'network': 'unet', 'classes': 11}), 'network "unet" is unknown'),
+    'architecture as list': (_says('architecture', [11]), 'metadata is wrong'),
+    'another network': (_says('architecture', {'network': 'segnet', 'classes': 11}), 'lacks weight classifier.bias'),
+    'too small for the network': (
+        lambda parts: parts[0].update(architecture='{"network": "segnet", "classes": 11}', training_size='[96, 24]'),
+        r'training_size is \[96, 24\]: .* multiples of 8 from 32 on',
+    ),
+    'a network named in version 1': (_says('format_version', '1'), 'network'),
+    'size of 5': (_says('training_size', [5, 8]), r'training_size is \[5, 8\]'),
+    'size of one': (_says('training_size', [8]), r'training_size is \[8\]'),
+    'size of text': (_says('training_size', ['a', 'b']), 'training_size'),
+    'size of fractions': (_says('training_size', [96.0, 64.0]), 'training_size'),
+    'a fraction of classes': (_says('architecture', {'network': 'enet', 'classes': 11.0}), 'classes is 11.0'),
+    'a class without name': (_says('class_names', [*CAMVID.names[:-1], 5]), 'class name 5 is no text'),
+    'a start as list': (_says('begun_with', ['x']), 'begun_with must have sha256'),
+    'a start whose recipe is text': (
+        _says('begun_with', {'sha256': '0', 'dataset': 'x', 'recipe': 'x'}), 'begun_with must have sha256',
+    ),
+    'a start whose start lacks something': (
+        _says('begun_with', {'sha256': '0', 'dataset': 'x', 'recipe': {}, 'begun_with': {'sha256': '1'}}),
+        'begun_with must have sha256',
+    ),
+    'metrics as list': (_says('metrics', []), 'metrics'),
+    'two means': (_says('mean', [0, 0]), r'mean is \[0, 0\]'),
+    'zero std': (_says('std', [1, 0, 1]), r'std is \[1, 0, 1\]'),
+    'half weights': (_weight(LAST, lambda w: w.astype(np.float16)), f'{LAST} is float16'),
+    'NaN': (_weight(LAST, lambda w: w * np.nan), f'{LAST} holds NaN'),
+    'a weight less': (lambda parts: parts[1].pop(LAST) is None or None, f'lacks weight {LAST}'),
+    'a weight more': (lambda parts: parts[1].update(extra=np.zeros(1, np.float32)), 'holds weight extra'),
+    'another shape': (_weight(LAST, lambda w: w[:, :5].copy()), r'\[16, 5, 3, 3\]'),
+}
+
+
+@pytest.mark.parametrize('kind', DAMAGES)
+def test_a_file_that_lacks_or_contradicts_something_is_refused_with_the_reason(
+    kind: str, small_model: Path, tmp_path: Path
+) -> None:
+    damage, reason = DAMAGES[kind]
+    with safe_open(small_model, 'np') as file:
+        parts = (dict(file.metadata()), {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    damage(parts)
+    path = tmp_path / 'damaged.safetensors'
+    save_file(parts[1], path, parts[0])
+    with pytest.raises(ModelFileError, match=reason) as caught:
+        load_network(read_model(path))
+    assert str(path) in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_files_of_version_1_are_enets(small_model: Path, tmp_path: Path) -> None:
+    with safe_open(small_model, 'np') as file:
+        metadata = {**file.metadata(), 'format_version': '1', 'architecture': '{"classes": 11, "decoder_dropout": 0.2}'}
+        save_file({name: file.get_tensor(name) for name in file.keys()}, tmp_path / 'old.safetensors', metadata)  # noqa: SIM118
+    model = read_model(tmp_path / 'old.safetensors')
+    assert model.info.architecture == ENetArchitecture(11, decoder_dropout=0.2)
+    load_network(model)
+
+
+@pytest.mark.parametrize('content', [b'', b'no model', b'\xff' * 100])
+def test_a_file_of_another_kind_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / 'x.safetensors'
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match=r'x.safetensors is damaged'):
+        read_model(path)
+
+
+def test_a_cut_off_file_is_refused(small_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / 'x.safetensors'
+    path.write_bytes(small_model.read_bytes()[:-1000])
+    with pytest.raises(ModelFileError, match=r'damaged'):
+        read_model(path)
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r'no model file .*none'):
+        read_model(tmp_path / 'none')
+    with pytest.raises(ModelFileError, match=str(tmp_path)):
+        read_model(tmp_path)
