@@ -4,12 +4,14 @@ import os
 import random
 import sys
 
-# the tests' networks and images are small: threads would only get in each other's way
+# the tests' networks and images are small: more threads would slow them down
 os.environ['OMP_NUM_THREADS'] = '1'
 # scripts/test.sh sets these; a bare pytest needs them too
 os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)
 os.environ.setdefault('ROS_DOMAIN_ID', str(random.randint(1, 100)))
 os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', os.path.join(os.path.dirname(__file__), '../config/fastdds.xml'))
+if worker := os.environ.get('PYTEST_XDIST_WORKER', '').removeprefix('gw'):  # nodes of two workers must not hear each other
+    os.environ['ROS_DOMAIN_ID'] = str((int(os.environ['ROS_DOMAIN_ID']) + 50 * int(worker)) % 101)
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

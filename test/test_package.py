@@ -43,10 +43,3 @@ def test_one_version_everywhere() -> None:
     assert re.search(rf'^{re.escape(version)} ', (ROOT / 'CHANGELOG.rst').read_text(), re.MULTILINE)
 
 
-def test_only_the_ros_package_imports_rclpy() -> None:
-    importers = {
-        path.relative_to(ROOT / 'enet_ros').parts[0]
-        for path in (ROOT / 'enet_ros').rglob('*.py')
-        if re.search(r'^\s*(from|import) (rclpy|sensor_msgs|std_msgs)', path.read_text(), re.MULTILINE)
-    }
-    assert importers == {'ros'}
