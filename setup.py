@@ -14,7 +14,7 @@ setup(
     packages=find_packages(include=[NAME, f'{NAME}.*']),
     package_data={NAME: ['py.typed']},
     python_requires='>=3.10',
-    # Lower bounds; scripts/ installs the exact versions of requirements/. In a ROS workspace rosdep brings most of them.
+    # Lower bounds; scripts/ installs the exact versions in requirements/. In a ROS workspace, rosdep installs most of them.
     install_requires=[
         'numpy>=1.26',
         'opencv-python-headless>=4.5',
@@ -33,7 +33,7 @@ setup(
         ],
         'report': ['matplotlib>=3.6'],
         'int8': ['nncf>=3.0', 'onnx>=1.16', 'onnxruntime>=1.18'],
-        'datasets': ['h5py>=3.7', 'scipy>=1.8', 'pycocotools>=2.0.6'],  # only for some forms: docs/datasets.md
+        'datasets': ['h5py>=3.7', 'scipy>=1.8', 'pycocotools>=2.0.6'],  # some dataset layouts: docs/datasets.md
         'test': ['pytest<9'],  # colcon test looks for it here
     },
     data_files=[
@@ -43,7 +43,7 @@ setup(
         (f'share/{NAME}/config', glob('config/*.*')),
         (f'share/{NAME}/config/train', glob('config/train/*.yaml')),
         (f'share/{NAME}/models', glob('models/*')),
-        # where `ros2 run` and launch look; not by setup.cfg's install_scripts, which pip ignores
+        # where `ros2 run` and launch look; pip ignores install_scripts in setup.cfg
         (f'lib/{NAME}', glob('scripts/lib/*')),
     ],
     zip_safe=False,
