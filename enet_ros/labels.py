@@ -1,4 +1,4 @@
-"""Label sets: which classes a network tells apart, and the colours they are drawn in."""
+"""Label sets: the classes of a dataset or network, and the colours they are drawn in."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 from enet_ros.errors import EnetError
 
 VOID = 255
-"""Label id of a pixel that belongs to no class: unlabelled in ground truth, disabled in a prediction."""
+"""Label id of pixels without a class: not labelled in ground truth, or of a disabled class in a prediction."""
 
 Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The classes of a dataset, in label-id order, with one RGB colour each.
+    """Classes in label-id order, with one RGB colour each.
 
     Raises:
-        EnetError: no class at all, more than 255, a name twice, or as many colours as classes missing.
+        EnetError: there are no classes or more than 255, a name is not valid or not unique, or a colour is missing or not
+            valid.
 
     """
 
@@ -29,37 +30,37 @@ class LabelSet:
     colors: tuple[Color, ...]
 
     def __post_init__(self) -> None:
-        """Check what every user of a label set relies on."""
+        """Check names and colours."""
         if not 0 < len(self.names) <= VOID:
-            raise EnetError(f'{len(self.names)} class names: a label set has 1 to {VOID}, since {VOID} means void')
+            raise EnetError(f'{len(self.names)} class names: a label set must have 1 to {VOID} ({VOID} means void)')
         for name in self.names:
             if not isinstance(name, str) or not name:
-                raise EnetError(f'class name {name!r} is no text: put it in quotes')
+                raise EnetError(f'class name {name!r} is not text: put it in quotes')
             if ',' in name:
-                raise EnetError(f'class name "{name}" has a comma, which separates names elsewhere: rename it')
+                raise EnetError(f'class name "{name}" has a comma, which separates names in lists: rename it')
         if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
-            raise EnetError(f'class name "{twice[0]}" stands more than once: names must differ')
+            raise EnetError(f'class name "{twice[0]}" is used more than once: use distinct names')
         if len(self.colors) != len(self.names):
-            raise EnetError(f'{len(self.colors)} colours for {len(self.names)} classes: give each class one')
+            raise EnetError(f'{len(self.colors)} colours for {len(self.names)} classes: give each class one colour')
         for name, color in zip(self.names, self.colors):
             if len(color) != 3 or not all(isinstance(value, int) and 0 <= value <= 255 for value in color):
-                raise EnetError(f'colour {color} of class "{name}": give three whole numbers from 0 to 255 (RGB)')
+                raise EnetError(f'colour {color} of class "{name}" is not valid: use three integers in [0, 255] (RGB)')
 
     def __len__(self) -> int:
         """Return the number of classes."""
         return len(self.names)
 
     def palette(self) -> NDArray[np.uint8]:
-        """Return the colour of every label id: 256 x 3, uint8, RGB; black where there is no class."""
+        """Return the colour of every label id (256 x 3, uint8, RGB). Ids without a class are black."""
         palette = np.zeros((256, 3), np.uint8)
         palette[: len(self)] = self.colors
         return palette
 
     def keep_only(self, names: Sequence[str]) -> NDArray[np.uint8]:
-        """Return the table (256, uint8) that maps the ids of `names` to themselves and every other id to void.
+        """Return the table (256, uint8) that maps the ids of `names` to themselves and all other ids to void.
 
         Raises:
-            EnetError: a name that is not in the set, or no name at all.
+            EnetError: `names` is empty or holds an unknown class.
 
         """
         if not names:
@@ -67,7 +68,7 @@ class LabelSet:
         table = np.full(256, VOID, np.uint8)
         for name in names:
             if name not in self.names:
-                raise EnetError(f'class "{name}" is not one of the model\'s: choose from {", ".join(self.names)}')
+                raise EnetError(f'class "{name}" is not one of the model\'s classes: choose from {", ".join(self.names)}')
             index = self.names.index(name)
             table[index] = index
         return table
@@ -77,7 +78,7 @@ def _label_set(classes: dict[str, Color]) -> LabelSet:
     return LabelSet(tuple(classes), tuple(classes.values()))
 
 
-# The 11 classes of the SegNet split (Badrinarayanan et al. 2015) in its id order; colours of CamVid's label_colors.txt.
+# The 11 classes of SegNet (Badrinarayanan et al. 2015) in its id order, with colours of CamVid's label_colors.txt.
 CAMVID = _label_set({
     'Sky': (128, 128, 128),
     'Building': (128, 0, 0),
@@ -115,10 +116,10 @@ CITYSCAPES = _label_set({
     'bicycle': (119, 11, 32),
 })
 
-# What the official scripts of Cityscapes call each of these classes in label images: its label id, in train-id order.
+# The label id of each of these classes in the label images of Cityscapes, in train-id order.
 CITYSCAPES_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
-# The categories that they score beside the classes.
+# The categories that the official scripts score as well as the classes.
 CITYSCAPES_CATEGORIES = {
     'flat': ('road', 'sidewalk'),
     'nature': ('vegetation', 'terrain'),
@@ -129,8 +130,8 @@ CITYSCAPES_CATEGORIES = {
     'vehicle': ('car', 'truck', 'bus', 'train', 'motorcycle', 'bicycle'),
 }
 
-# The 37 classes of SUN RGB-D (Song et al. 2015), whose toolbox publishes no colours: these are the ones that papers since
-# RedNet (Jiang et al. 2018) show their results in.
+# The 37 classes of SUN RGB-D (Song et al. 2015). Its toolbox defines no colours: these are the colours that papers since
+# RedNet (Jiang et al. 2018) use.
 SUNRGBD = _label_set({
     'wall': (148, 65, 137),
     'floor': (255, 116, 69),

@@ -22,7 +22,8 @@ import torch
 from helpers import ROOT, make_model
 
 from enet_ros.datasets.prepared import Dataset
-from enet_ros.datasets.writing import Pair, SourceDataset, write_dataset
+from enet_ros.datasets.source import Pair, SourceDataset
+from enet_ros.datasets.writing import write_dataset
 from enet_ros.hardware import has_nvidia_gpu
 from enet_ros.images.files import read_labels, write_image
 from enet_ros.images.synthetic import draw_scene

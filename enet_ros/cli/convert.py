@@ -14,9 +14,10 @@ from enet_ros.datasets.coco import find_coco
 from enet_ros.datasets.folder import find_folder
 from enet_ros.datasets.labelme import find_labelme
 from enet_ros.datasets.prepared import Dataset
+from enet_ros.datasets.source import SourceDataset
 from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_prefix, by_share
 from enet_ros.datasets.sunrgbd import find_sunrgbd
-from enet_ros.datasets.writing import SourceDataset, write_dataset
+from enet_ros.datasets.writing import write_dataset
 from enet_ros.errors import EnetError
 
 if TYPE_CHECKING:

@@ -1,38 +1,39 @@
-"""What the formats of annotation tools have in common: JSON files of areas with the names of classes."""
+"""What the formats of annotation tools have in common."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath, PureWindowsPath
+
+import numpy as np
+from numpy.typing import NDArray
 
 from enet_ros.errors import DatasetError
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object.
-
-    Raises:
-        DatasetError: the file cannot be read or holds something else.
-
-    """
-    try:
-        fields = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise DatasetError(f'cannot read {path}: {error}; export the annotations again') from error
-    if not isinstance(fields, dict):
-        raise DatasetError(f'{path} holds no JSON object: export the annotations again')
-    return fields
-
-
 def class_id(where: str, name: str, names: Mapping[str, int]) -> int:
-    """Return the class id (255 = void) that `name` stands for; `where` says in the error which file, or part of one, has it.
+    """Return the class id (255 = void) of a class name. `where` starts the error: the file, or the part that uses the name.
 
     Raises:
-        DatasetError: the classes file does not know the name.
+        DatasetError: the classes file does not list the name.
 
     """
     if name not in names:
-        raise DatasetError(f'{where} holds class "{name}", which is not in the classes file: add it there, or under void')
+        raise DatasetError(f'{where} uses class "{name}", which is not in the classes file: add it to a class or to void')
     return names[name]
+
+
+def check_corners(corners: NDArray[np.float64], size: Sequence[int]) -> None:
+    """Check that coordinates are numbers in or near an image of `size` (height, width).
+
+    Raises:
+        ValueError: one is not a number, or is far outside, so that drawing it would overflow.
+
+    """
+    if not (np.abs(corners) <= 4 * max(size)).all():  # False for nan, too
+        raise ValueError('a corner is not a number or far outside the image')
+
+
+def portable_path(name: str) -> PurePosixPath:
+    """Return a path from an annotation file with slashes: the file may come from Windows."""
+    return PurePosixPath(PureWindowsPath(name).as_posix())

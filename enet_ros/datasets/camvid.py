@@ -1,4 +1,4 @@
-"""CamVid (Brostow et al. 2008): the 480x360 form of the SegNet tutorial, and the 701 published frames at 960x720."""
+"""CamVid (Brostow et al. 2008): the 480x360 images of the SegNet tutorial, or the 701 original frames at 960x720."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from enet_ros.datasets.coding import Coding
 from enet_ros.datasets.prepared import SPLITS, some_images
-from enet_ros.datasets.writing import Pair, SourceDataset
+from enet_ros.datasets.source import Pair, SourceDataset
 from enet_ros.errors import DatasetError
 from enet_ros.labels import CAMVID, VOID, Color
 
-# The 32 classes in the colours of CamVid's label_colors.txt, grouped into the 11 of SegNet (Badrinarayanan et al. 2015) as
-# MATLAB's SegNet example, which says that it follows SegNet, and as the 11-class sets made from it. Void stays void.
+# The 32 classes in the colours of CamVid's label_colors.txt, grouped into the 11 classes of SegNet (Badrinarayanan et al.
+# 2015). The groups are those of MATLAB's SegNet example, which follows SegNet. Void stays void.
 _GROUPS: dict[str, tuple[Color, ...]] = {
     'Sky': ((128, 128, 128),),
     # Bridge, Building, Wall, Tunnel, Archway
@@ -41,10 +41,10 @@ _COLORS = Coding(
     colors={(0, 0, 0): VOID, **{color: CAMVID.names.index(name) for name, group in _GROUPS.items() for color in group}}
 )
 _IDS = Coding(ids={**{index: index for index in range(len(CAMVID))}, len(CAMVID): VOID})
-# As published it has 175 pixels in colours of no class: a slip, known to those who use CamVid, who take them as void.
+# The published file has 175 pixels in colours that are not classes. Users of CamVid treat them as void.
 _FAULTY = 'Seq05VD_f02610_L.png'
 
-# Pairs of folders that hold the 701 frames and their labels: as published, and as Kaggle hands them out.
+# Folders of the 701 frames and of their labels: as published, and as on Kaggle.
 _FRAME_FOLDERS = (
     ('701_StillsRaw_full', 'LabeledApproved_full'),
     ('train', 'train_labels'), ('val', 'val_labels'), ('test', 'test_labels'),
@@ -52,10 +52,11 @@ _FRAME_FOLDERS = (
 
 
 def find_camvid(root: Path) -> SourceDataset:
-    """Find the form of CamVid that `root` holds; the 701 frames are split as SegNet's, whatever folder they are in.
+    """Find the layout of CamVid in `root`. The 701 frames get SegNet's split, whatever folder they are in.
 
     Raises:
-        DatasetError: neither form is there, or a split is empty.
+        ImageFileError: a folder cannot be read.
+        DatasetError: `root` has none of the layouts, or a folder has no images.
 
     """
     if any((root / split).is_dir() and (root / f'{split}annot').is_dir() for split in SPLITS):
@@ -64,7 +65,7 @@ def find_camvid(root: Path) -> SourceDataset:
         splits, to_ids, form = _find_frames(root), _read_colors, "701 frames at 960x720, SegNet's 11 classes and split"
     else:
         raise DatasetError(
-            f'no CamVid in {root}: give the folder that holds train/ and trainannot/ (480x360), or 701_StillsRaw_full/ and '
+            f'no CamVid in {root}: pass the folder that holds train/ and trainannot/ (480x360), or 701_StillsRaw_full/ and '
             'LabeledApproved_full/, or train/ and train_labels/ (960x720)'
         )
     return SourceDataset(
@@ -90,16 +91,16 @@ def _find_frames(root: Path) -> dict[str, list[Pair]]:
 
 
 def _segnet_split(pair: Pair) -> str:
-    """Return the split of the SegNet tutorial (367 train, 101 val, 233 test), which follows from drive and frame number.
+    """Return the split of the SegNet tutorial (367 train, 101 val, 233 test) by drive and frame number.
 
     Raises:
-        DatasetError: a name that is none of CamVid's.
+        DatasetError: the name is not that of a CamVid frame.
 
     """
     drive, _, frame = pair.name.partition('_')
     number = int(frame.removeprefix('f')) if frame.removeprefix('f').isdigit() else None
     if number is None or drive not in ('0001TP', '0006R0', '0016E5', 'Seq05VD'):
-        raise DatasetError(f'{pair.image_path} is named like no frame of CamVid, such as 0016E5_07959: take it out')
+        raise DatasetError(f'{pair.image_path} is not named like a frame of CamVid, for example 0016E5_07959: remove it')
     if drive == 'Seq05VD' or (drive == '0001TP' and number > 8520):
         return 'test'
     return 'val' if drive == '0016E5' and 7959 <= number <= 8159 else 'train'

@@ -1,4 +1,4 @@
-"""Cityscapes (Cordts et al. 2016): leftImg8bit/ with gtFine/ or gtCoarse/, label ids reduced to the 19 train ids."""
+"""Cityscapes (Cordts et al. 2016): leftImg8bit/ with gtFine/ or gtCoarse/. Label ids become the 19 train ids."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from numpy.typing import NDArray
 
 from enet_ros.datasets.coding import Coding
 from enet_ros.datasets.prepared import SPLITS, some_images
-from enet_ros.datasets.writing import Pair, SourceDataset
+from enet_ros.datasets.source import Pair, SourceDataset
 from enet_ros.errors import DatasetError
 from enet_ros.labels import CITYSCAPES, CITYSCAPES_LABEL_IDS, VOID
 
 _IMAGE_SUFFIX = '_leftImg8bit'
-# The official scripts know label ids 0 to 33; those that are not scored, the labels of the test part among them, are void.
-# (License plates have id -1, which is not drawn into label images.)
+# The official scripts define label ids 0 to 33. Those that are not scored are void, among them all in the test labels.
+# Label id -1 (license plate) does not occur in label images.
 _CODING = Coding(ids={**dict.fromkeys(range(34), VOID), **{id: index for index, id in enumerate(CITYSCAPES_LABEL_IDS)}})
 
 
 def find_cityscapes(root: Path, coarse: bool = False) -> SourceDataset:
-    """Find the splits of Cityscapes in `root`; with `coarse`, those of gtCoarse/, whose train_extra joins train.
+    """Find the splits of Cityscapes in `root`: with the labels of gtFine/ or, if `coarse`, those of gtCoarse/.
 
-    The test part, whose labels are not public, is left out where there are no label files for it.
+    With `coarse`, train_extra becomes part of train. The test split is left out if it has no label files.
 
     Raises:
-        DatasetError: no split is there, or one has no images.
+        ImageFileError: a folder cannot be read.
+        DatasetError: `root` has no split, or one has no images.
 
     """
     kind = 'gtCoarse' if coarse else 'gtFine'
@@ -35,7 +36,7 @@ def find_cityscapes(root: Path, coarse: bool = False) -> SourceDataset:
         if images.is_dir() and (labels.is_dir() or part != 'test'):
             splits.setdefault('train' if part == 'train_extra' else part, []).extend(_pairs(images, labels, kind))
     if not splits:
-        raise DatasetError(f'no train/, val/ or test/ in {root / "leftImg8bit"}: give the folder that holds it and {kind}/')
+        raise DatasetError(f'no train/, val/ or test/ in {root}/leftImg8bit: pass the folder of leftImg8bit/ and {kind}/')
     return SourceDataset(
         'cityscapes', CITYSCAPES, splits, _read_ids,
         source=f'Cityscapes (Cordts et al. 2016), {kind}',
@@ -46,7 +47,7 @@ def find_cityscapes(root: Path, coarse: bool = False) -> SourceDataset:
 def _pairs(images: Path, labels: Path, kind: str) -> list[Pair]:
     cities = sorted(path for path in images.iterdir() if path.is_dir())
     if not cities:
-        raise DatasetError(f'no cities in {images}: unpack the images again')
+        raise DatasetError(f'no folders of cities in {images}: unpack the images again')
     return [
         Pair.of(path, labels / city.name / f'{path.stem.removesuffix(_IMAGE_SUFFIX)}_{kind}_labelIds.png')
         for city in cities for path in some_images(city)

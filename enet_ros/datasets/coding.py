@@ -1,4 +1,4 @@
-"""How a dataset codes classes in its label images: as numbers in one channel, or as colours."""
+"""How a dataset encodes classes in its label images: as ids in one channel, or as colours."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from enet_ros.images.files import read_pixels
 from enet_ros.images.integrity import check_whole
 from enet_ros.labels import VOID, Color
 
-_NONE = 256  # what no number or colour of the coding maps to; a class id or void fits into 8 bits
+_NONE = 256  # stands for "not in the coding": class ids and void fit into 8 bits
 
 
 @dataclass(frozen=True)
 class Coding:
-    """The class id (255 = void) that each number and each RGB colour of a dataset's label images stands for."""
+    """The class id (255 = void) of each id and each RGB colour in the label images of a dataset."""
 
     ids: Mapping[int, int] = field(default_factory=dict)
     colors: Mapping[Color, int] = field(default_factory=dict)
 
     def read(self, path: Path, unknown: int | None = None) -> NDArray[np.uint8]:
-        """Read a label image as class ids (H x W, uint8, 255 = void); values that the coding lacks become `unknown`.
+        """Read a label image as class ids (H x W, uint8, 255 = void). Values that are not in the coding become `unknown`.
 
         Raises:
-            DatasetError: the file is no 8-bit image, breaks off, or `unknown` is None and it holds a value that the coding
-                lacks.
+            ImageFileError: the file is missing, damaged or not an image.
+            DatasetError: the image is not an 8-bit one, or `unknown` is None and a value is not in the coding.
 
         """
         check_whole(path)
@@ -40,43 +40,48 @@ class Coding:
         if depth < 8 and not has_palette and pixels.ndim == 2:
             pixels = self._choose_reading(path, pixels, depth)
         if pixels.dtype != np.uint8:
-            raise DatasetError(f'{path} has type {pixels.dtype}: labels are 8-bit images')
+            raise DatasetError(f'{path} has type {pixels.dtype}: label images must have 8 bits')
         coded = self._decode(path, pixels)
         missed = coded == _NONE
         if missed.any():
             if unknown is None:
                 value = pixels[missed].min() if pixels.ndim == 2 else tuple(pixels[missed][0, 2::-1].tolist())
-                kind = 'label id' if pixels.ndim == 2 else 'colour, from its palette,' if has_palette else 'colour'
+                kind = 'label id' if pixels.ndim == 2 else 'palette colour' if has_palette else 'colour'
                 raise DatasetError(
-                    f'{path} holds {kind} {value}, which is no class: correct the file or add the value to the classes'
+                    f'{path} holds {kind} {value}, which is not a class: correct the file or add the value to the classes'
                 )
             coded[missed] = unknown
         return coded.astype(np.uint8)
 
     def _choose_reading(self, path: Path, stretched: NDArray[np.uint8], depth: int) -> NDArray[np.uint8]:
-        """Return the numbers of a PNG with fewer than 8 bits as they stand or `stretched` to 0 to 255, as all viewers show.
+        """Return the ids in a PNG with fewer than 8 bits: its plain values, or the values `stretched` to [0, 255].
 
-        Some programs save ids so, others a picture of 0 and 255: the one that the coding knows is meant.
+        Some programs save ids this way. Others save a picture, which every reader stretches to black and white. The reading
+        whose values are all in the coding is the right one.
+
+        Raises:
+            DatasetError: both are.
+
         """
         plain = stretched // (255 // (2**depth - 1))
-        # 0 is 0 in both, and void, which is 255 by default, is what the highest number of any file is stretched to
+        # 0 is 0 in both readings, and the highest value is stretched to 255, which is void by default: neither is evidence
         is_picture = self._knows(stretched) and any(self.ids[value] != VOID for value in np.unique(stretched) if value)
         if is_picture and self._knows(plain):
-            raise DatasetError(f'{path} has {depth}-bit pixels, which may mean ids up to {plain.max()} or, as viewers show '
-                               f'them, up to {stretched.max()}: save it with 8 bits')
+            raise DatasetError(f'{path} has {depth}-bit pixels, so its ids may be up to {plain.max()} or, stretched to 8 '
+                               f'bits, up to {stretched.max()}: save it with 8 bits')
         return stretched if is_picture else plain
 
-    def _knows(self, numbers: NDArray[np.uint8]) -> bool:
-        return set(np.unique(numbers).tolist()) <= self.ids.keys()
+    def _knows(self, ids: NDArray[np.uint8]) -> bool:
+        return set(np.unique(ids).tolist()) <= self.ids.keys()
 
     def _decode(self, path: Path, pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
-        """Look up numbers (H x W, uint8) or colours (H x W x 3 or 4, uint8, BGR)."""
+        """Look up ids (H x W, uint8) or colours (H x W x 3 or 4, uint8, BGR)."""
         if pixels.ndim == 2:
             if not self.ids:
-                raise DatasetError(f'{path} has one channel: its classes must be coded as colours')
+                raise DatasetError(f'{path} has one channel: this dataset needs label images in colour')
             return self._id_table[pixels]
         if not self.colors:
-            raise DatasetError(f'{path} has shape {pixels.shape}: its classes must be coded as numbers in one channel')
+            raise DatasetError(f'{path} has shape {pixels.shape}: this dataset needs label images with one channel of ids')
         wide = pixels.astype(np.uint32)
         return self._color_table[wide[..., 2] << 16 | wide[..., 1] << 8 | wide[..., 0]]
 
@@ -88,14 +93,14 @@ class Coding:
 
     @cached_property
     def _color_table(self) -> NDArray[np.uint16]:
-        table = np.full(1 << 24, _NONE, np.uint16)  # 32 MiB, and by far the quickest way from colours to ids
+        table = np.full(1 << 24, _NONE, np.uint16)  # 32 MiB: by far the fastest way from colours to ids
         for (red, green, blue), index in self.colors.items():
             table[red << 16 | green << 8 | blue] = index
         return table
 
 
 def _png_samples(path: Path) -> tuple[int, bool]:
-    """Return how many bits a number in a PNG has, and whether it is one of a palette; 8 and False for other files."""
+    """Return the bits of a sample in a PNG and whether it is a palette index. 8 and False for other files."""
     with path.open('rb') as file:
-        header = file.read(26)  # signature, length and type of the first chunk; in it width, height, depth, kind of colour
+        header = file.read(26)  # signature, length and type of the first chunk, width, height, bit depth, colour type
     return (header[24], header[25] == 3) if header.startswith(b'\x89PNG') else (8, False)

@@ -9,7 +9,7 @@ from enet_ros.errors import DatasetError
 
 
 def import_optional(module: str, purpose: str) -> ModuleType:
-    """Import a module for `purpose`, which stands in the error.
+    """Import `module`. `purpose` says in the error what needs it.
 
     Raises:
         DatasetError: its package is not installed.

@@ -1,6 +1,6 @@
-"""The prepared layout that training and evaluation read, whatever dataset it came from.
+"""Read the prepared layout, which every converter writes and which training and evaluation read.
 
-dataset.yaml            names, colours, pixels per class, mean and std, source, licence
+dataset.yaml            names, colours, pixels of each class, source, licence
 train/images/*.png|jpg  camera images
 train/labels/*.png      8-bit class ids, 255 = void; same stem and size as the image
 val/..., test/...       likewise
@@ -13,27 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from enet_ros.errors import DatasetError, EnetError
+from enet_ros.datasets.parsing import parsing, read_yaml, text_of
+from enet_ros.errors import DatasetError
 from enet_ros.images.files import image_files, read_image, read_labels
 from enet_ros.labels import LabelSet
 
 SPLITS = ('train', 'val', 'test')
-
-
-def some_images(folder: Path) -> list[Path]:
-    """Return the images in `folder` by name, of which there must be one.
-
-    Raises:
-        DatasetError: the folder cannot be read or holds no image.
-
-    """
-    images = image_files(folder)
-    if not images:
-        raise DatasetError(f'no PNG or JPEG images in {folder}: add them, or give the right folder')
-    return images
+_REMEDY = 'correct it or convert the dataset again'
 
 
 @dataclass(frozen=True)
@@ -45,7 +33,7 @@ class Sample:
 
     @property
     def split(self) -> str:
-        """Return the split that it is in."""
+        """Return the name of its split."""
         return self.image_path.parent.parent.name
 
     @property
@@ -54,18 +42,15 @@ class Sample:
         return self.image_path.stem
 
     def read(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return the image (H x W x 3, BGR) and the labels (H x W class ids, 255 = void).
+        """Return the image (H x W x 3, uint8, BGR) and the labels (H x W class ids, uint8, 255 = void).
 
         Raises:
-            EnetError: a file cannot be read, or the two differ in size.
+            ImageFileError: a file is missing, damaged or of the wrong kind.
+            DatasetError: image and labels differ in size.
 
         """
         image, labels = read_image(self.image_path), read_labels(self.labels_path)
-        if image.shape[:2] != labels.shape:
-            raise DatasetError(
-                f'{self.image_path} is {image.shape[1]}x{image.shape[0]} but its labels {self.labels_path} are '
-                f'{labels.shape[1]}x{labels.shape[0]}: they must be of one size'
-            )
+        check_size(self.image_path, image, self.labels_path, labels)
         return image, labels
 
 
@@ -77,26 +62,25 @@ class Dataset:
     name: str
     labels: LabelSet
     pixels: dict[str, list[int]]
-    """By split: how many pixels each class has, in label-id order; void is not counted."""
+    """For each split, the number of pixels of each class in label-id order. Void is not counted."""
     source: str
     license: str
 
     def samples(self, split: str) -> list[Sample]:
-        """Return the samples of `split` in the order of their names.
+        """Return the samples of `split`, sorted by name.
 
         Raises:
-            DatasetError: the split is not there or empty, an image has no labels, or labels have no image.
+            DatasetError: the split is missing or empty, an image has no labels, or labels have no image.
 
         """
         folder = self.root / split
         images = image_files(folder / 'images') if (folder / 'images').is_dir() else []
         if not images:
             there = [name for name in SPLITS if (self.root / name / 'images').is_dir()]
-            raise DatasetError(f'no images in {folder / "images"}: choose a split of {", ".join(there) or "none is there"}')
+            raise DatasetError(f'no images in {folder / "images"}: choose a split of {", ".join(there) or "another dataset"}')
         samples = [Sample(path, folder / 'labels' / f'{path.stem}.png') for path in images]
         for sample in samples:
-            if not sample.labels_path.is_file():
-                raise DatasetError(f'{sample.image_path} has no labels {sample.labels_path}: add them or remove the image')
+            check_labels_exist(sample.image_path, sample.labels_path)
         stems = {sample.stem for sample in samples}
         if alone := sorted(path for path in (folder / 'labels').glob('[!.]*.png') if path.stem not in stems):
             raise DatasetError(f'{alone[0]} has no image in {folder / "images"}: add it or remove the labels')
@@ -104,44 +88,75 @@ class Dataset:
 
 
 def read_dataset(root: Path) -> Dataset:
-    """Open a prepared dataset.
+    """Open a prepared dataset. Unknown keys of dataset.yaml, such as those of earlier versions, are ignored.
 
     Raises:
-        DatasetError: `root` holds none, or its dataset.yaml lacks or contradicts something.
+        DatasetError: `root` does not hold one, or its dataset.yaml lacks something or contradicts itself.
 
     """
     path = root / 'dataset.yaml'
-    try:
-        fields = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except FileNotFoundError as error:
-        raise DatasetError(f'no dataset.yaml in {root}: make a prepared dataset with "enet convert"') from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DatasetError(f'cannot read {path}: {" ".join(str(error).split())}') from error
-    try:
+    if not path.exists():
+        raise DatasetError(f'no dataset.yaml in {root}: make a prepared dataset with "enet convert"')
+    fields = read_yaml(path, _REMEDY)
+    with parsing(path, _REMEDY):
         labels = LabelSet(tuple(fields['names']), tuple(tuple(color) for color in fields['colors']))
-        dataset = Dataset(root, fields['name'], labels, fields['pixels'], fields['source'], fields['license'])
-        for key in ('name', 'source', 'license'):
-            if not isinstance(fields[key], str) or not fields[key]:
-                raise DatasetError(f'{key} is {fields[key]!r}: it must be text')
-        for split, counts in dataset.pixels.items():
+        for split, counts in fields['pixels'].items():
             if len(counts) != len(labels) or not all(isinstance(count, int) and count >= 0 for count in counts):
-                raise DatasetError(f'pixels of split {split} must be {len(labels)} counts, one for each class')
-    except KeyError as error:
-        raise DatasetError(f'{path} lacks {error}: add it, or convert the dataset again') from error
-    except (TypeError, AttributeError, EnetError) as error:
-        raise DatasetError(f'{path} is wrong: {error}; mend it or convert the dataset again') from error
-    return dataset
+                raise ValueError(f'pixels of split {split} must be {len(labels)} counts, one for each class')
+        return Dataset(
+            root, text_of(fields, 'name'), labels, fields['pixels'], text_of(fields, 'source'), text_of(fields, 'license')
+        )
+
+
+def some_images(folder: Path) -> list[Path]:
+    """Return the images in `folder`, at least one, sorted by name.
+
+    Raises:
+        ImageFileError: the folder cannot be read.
+        DatasetError: the folder holds no image.
+
+    """
+    images = image_files(folder)
+    if not images:
+        raise DatasetError(f'no PNG or JPEG images in {folder}: add them or choose the right folder')
+    return images
+
+
+def check_labels_exist(image_path: Path, labels_path: Path) -> None:
+    """Check that an image has a label file.
+
+    Raises:
+        DatasetError: the file is missing.
+
+    """
+    if not labels_path.is_file():
+        raise DatasetError(f'{image_path} has no labels {labels_path}: add them or remove the image')
+
+
+def check_size(
+    image_path: Path, image: NDArray[np.uint8], labels_path: Path, labels: NDArray[np.uint8]
+) -> None:
+    """Check that an image (H x W x 3) and its labels (H x W) have the same size.
+
+    Raises:
+        DatasetError: they differ.
+
+    """
+    if image.shape[:2] != labels.shape:
+        raise DatasetError(
+            f'{image_path} is {image.shape[1]}x{image.shape[0]} but its labels {labels_path} are '
+            f'{labels.shape[1]}x{labels.shape[0]}: they must have the same size'
+        )
 
 
 def check_ids(path: Path, ids: NDArray[np.uint8], allowed: Iterable[int]) -> None:
-    """Refuse label ids outside `allowed`.
+    """Check that the label image `path`, read as `ids`, holds no label ids except `allowed`.
 
     Raises:
-        DatasetError: naming the file and the first id that is not allowed.
+        DatasetError: it does. The error names the file and the lowest such id.
 
     """
     unknown = set(np.unique(ids).tolist()) - set(allowed)
     if unknown:
-        raise DatasetError(f'{path} holds label id {min(unknown)}, which is no class')
-
-
+        raise DatasetError(f'{path} holds label id {min(unknown)}, which is not a class: correct the file or convert the '
+                           'dataset again')

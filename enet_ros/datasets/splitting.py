@@ -1,4 +1,4 @@
-"""Which split an image belongs to: by the name of its folder, or, where there are none, by choice."""
+"""Decide which split an image belongs to: by its folder, or by holding some of the training images out."""
 
 from __future__ import annotations
 
@@ -6,90 +6,127 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from enet_ros.datasets.prepared import SPLITS
-from enet_ros.datasets.writing import Pair
+from enet_ros.datasets.source import Pair
 from enet_ros.errors import DatasetError
 
 DEFAULT_SHARE = 0.2
-"""What is held out of own data that have no splits."""
+"""Share of the images that is held out of own data without splits."""
 
-Choice: TypeAlias = Callable[[Sequence[Pair]], set[str]]
-"""Returns the names of those pairs that are held out."""
-
+UNSPLIT = ''
+"""Stands for the split of images that belong to none."""
 
 _SPLIT_FOLDERS = {
     'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val',
     'test': 'test', 'testing': 'test',
 }
 
+T = TypeVar('T')
+Choice: TypeAlias = Callable[[Sequence[Pair]], tuple[list[Pair], list[Pair]]]
+"""Divides the training images into those that remain and those to hold out for validation."""
 
-def split_folders(root: Path, what: str, holds: Callable[[Path], bool], flat: bool) -> dict[str, list[Path]]:
-    """Return the folders of `root` that hold a split, by split; none where `root` is not divided.
 
-    `holds` tells whether a folder holds `what` is to be converted, `flat` whether `root` itself does.
+def find_pairs(
+    root: Path, what: str, holds: Callable[[Path], bool], pairs_in: Callable[[Path], list[Pair]], is_flat: bool
+) -> dict[str, list[Pair]]:
+    """Return the pairs in the split folders of `root`, or those in `root` itself as `UNSPLIT` if it has no such folders.
+
+    Args:
+        root: Folder of the dataset.
+        what: Names what is searched for in errors.
+        holds: Says whether a folder holds that.
+        pairs_in: Returns the pairs in a folder.
+        is_flat: Whether `root` itself holds pairs.
 
     Raises:
-        DatasetError: some folders are splits, and what else is there would be left out.
+        DatasetError: `root` has split folders, but also images outside of them, or one of them is empty.
 
     """
     folders = sorted(path for path in root.glob('[!.]*') if path.is_dir() and path.name != '__MACOSX')
-    splits: dict[str, list[Path]] = {}
+    of_splits = [folder for folder in folders if folder.name.lower() in _SPLIT_FOLDERS]
+    if not any(holds(folder) for folder in of_splits):
+        return {UNSPLIT: pairs_in(root)}
+    splits: dict[str, list[Pair]] = {}
     for folder in folders:
-        if folder.name.lower() in _SPLIT_FOLDERS and holds(folder):
-            splits.setdefault(_SPLIT_FOLDERS[folder.name.lower()], []).append(folder)
-    if splits:
-        for folder in folders:
-            if folder.name.lower() in _SPLIT_FOLDERS and not holds(folder):
-                raise DatasetError(f'no {what} in {folder}: add them or take the folder out')
-            if folder.name.lower() not in _SPLIT_FOLDERS and holds(folder):
-                raise DatasetError(f'{folder} holds {what}, but its name is none of {", ".join(_SPLIT_FOLDERS)}: rename it '
-                                   'or take it out')
-        if flat:
-            raise DatasetError(f'{root} and its folder {next(iter(splits.values()))[0].name} both hold {what}: take one out')
+        if folder in of_splits:
+            if not holds(folder):
+                raise DatasetError(f'no {what} in {folder}: add them or remove the folder')
+            splits.setdefault(_SPLIT_FOLDERS[folder.name.lower()], []).extend(pairs_in(folder))
+        elif holds(folder):
+            raise DatasetError(f'{folder} holds {what} but is not named after a split ({", ".join(_SPLIT_FOLDERS)}): rename '
+                               'or move it')
+    if is_flat:
+        raise DatasetError(f'both {root} and its folder {of_splits[0].name} hold {what}: remove one of them')
     return splits
 
 
 def hold_out(splits: Mapping[str, Sequence[Pair]], choice: Choice | None) -> dict[str, Sequence[Pair]]:
-    """Move what `choice` takes from train to val; None moves nothing.
+    """Move the pairs that `choice` selects from train to val. None moves nothing, except a default share of `UNSPLIT` ones.
 
     Raises:
-        DatasetError: there is something to move but a val split already or no train split, or nothing is left to train on.
+        DatasetError: `choice` is given but there is a val split or no train split, or no training images remain.
 
     """
+    if UNSPLIT in splits:
+        splits, choice = {'train': splits[UNSPLIT]}, choice or by_share(DEFAULT_SHARE)
     splits = {split: splits[split] for split in SPLITS if split in splits}
-    if choice is None:
+    if choice is None or not splits:
         return splits
     if 'val' in splits or 'train' not in splits:
-        raise DatasetError(f'the images are in {", ".join(splits)} already: choose no images for validation')
-    chosen = choice(splits['train'])
-    train = [pair for pair in splits['train'] if pair.name not in chosen]
-    if not train:
-        raise DatasetError(f'all {len(chosen)} images are held out for validation: hold out fewer, or add images')
-    return {**splits, 'train': train, 'val': [pair for pair in splits['train'] if pair.name in chosen]}
+        raise DatasetError(f'the images are already split into {", ".join(splits)}: images can only be held out where there '
+                           'is train and no val')
+    rest, held = choice(splits['train'])
+    return {**splits, 'train': rest, 'val': held}
 
 
 def by_share(share: float) -> Choice:
-    """Hold out `share` (0 to 1) of the images, and at least one.
+    """Hold out `share`, in (0, 1), of the images, at least one.
 
-    Which ones depends on their names alone: it is the same every time, and changes little when images are added.
+    The choice depends only on the names, so it is the same every time and changes little when images are added.
     """
 
-    def choose(pairs: Sequence[Pair]) -> set[str]:
+    def choose(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
         names = sorted((pair.name for pair in pairs), key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
-        return set(names[: max(1, round(share * len(names)))])
+        chosen = set(names[: max(1, round(share * len(names)))])
+        return _divide(pairs, lambda pair: pair.name in chosen)
 
     return choose
 
 
 def by_prefix(prefixes: Sequence[str]) -> Choice:
-    """Hold out the images whose names start with one of `prefixes`, such as those of a whole drive."""
+    """Hold out the images whose names start with one of `prefixes`, such as all images of one drive."""
+    return lambda pairs: split_by_prefix(pairs, prefixes, lambda pair: pair.name)
 
-    def choose(pairs: Sequence[Pair]) -> set[str]:
-        for prefix in prefixes:
-            if not any(pair.name.startswith(prefix) for pair in pairs):
-                raise DatasetError(f'no image name starts with "{prefix}": {pairs[0].name}, say, is one')
-        return {pair.name for pair in pairs if pair.name.startswith(tuple(prefixes))}
 
-    return choose
+def split_by_prefix(names: Sequence[T], prefixes: Sequence[str], name: Callable[[T], str]) -> tuple[list[T], list[T]]:
+    """Divide items into the rest and those to hold out, whose `name` starts with one of `prefixes`.
+
+    Raises:
+        DatasetError: no name starts with one of the prefixes, or all items are held out.
+
+    """
+    for prefix in prefixes:
+        if not any(is_held_out(name(item), [prefix]) for item in names):
+            example = f', for example {name(names[0])}' if names else ''
+            raise DatasetError(f'no image name starts with "{prefix}": use the start of one{example}')
+    return _divide(names, lambda item: is_held_out(name(item), prefixes))
+
+
+def is_held_out(name: str, prefixes: Sequence[str]) -> bool:
+    """Return whether `name` starts with one of `prefixes`."""
+    return name.startswith(tuple(prefixes))
+
+
+def _divide(items: Sequence[T], is_held: Callable[[T], bool]) -> tuple[list[T], list[T]]:
+    """Return the items to keep and those to hold out.
+
+    Raises:
+        DatasetError: all are held out.
+
+    """
+    rest = [item for item in items if not is_held(item)]
+    if not rest:
+        raise DatasetError(f'all {len(items)} images would be held out for validation: hold out fewer or add images')
+    return rest, [item for item in items if is_held(item)]

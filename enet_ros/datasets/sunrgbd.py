@@ -1,4 +1,4 @@
-"""SUN RGB-D (Song et al. 2015), 37 classes: with the PNG labels of sunrgbd-meta-data, or from the toolbox's MATLAB files."""
+"""SUN RGB-D (Song et al. 2015), 37 classes: labels as PNGs of sunrgbd-meta-data or as MATLAB files of the toolbox."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ from numpy.typing import NDArray
 from enet_ros.datasets.coding import Coding
 from enet_ros.datasets.optional import import_optional
 from enet_ros.datasets.prepared import some_images
+from enet_ros.datasets.source import Pair, SourceDataset
 from enet_ros.datasets.splitting import Choice, hold_out
-from enet_ros.datasets.writing import Pair, SourceDataset
-from enet_ros.errors import DatasetError
+from enet_ros.errors import DatasetError, one_line
 from enet_ros.labels import SUNRGBD, VOID
 
-# 0 is void, 1 to 37 the classes in the order of the toolbox's seg37list.
+# 0 is void, 1 to 37 are the classes in the order of seg37list in the toolbox.
 _CODING = Coding(ids={0: VOID, **{index + 1: index for index in range(len(SUNRGBD))}})
 
-# The meta-data repository (github.com/ankurhanda/sunrgbd-meta-data) numbers all label images through, the test part first,
-# while its archives of images number both parts from 1.
+# The meta-data repository (github.com/ankurhanda/sunrgbd-meta-data) numbers the label images of both parts consecutively,
+# the test part first. Its archives of images number each part from 1.
 _LABELS = 'sunrgbd_train_test_labels'
 _IMAGES = {'train': 'SUNRGBD-train_images', 'test': 'SUNRGBD-test_images'}
 _TEST_IMAGES = 5050
 
 _LABELS_MAT = Path('SUNRGBDtoolbox/Metadata/SUNRGBD2Dseg.mat')
 _META_MAT = Path('SUNRGBDtoolbox/Metadata/SUNRGBDMeta.mat')
-_PURPOSE = "labels of SUN RGB-D's toolbox"
+_PURPOSE = 'labels in SUNRGBDtoolbox/'
 _SPLIT_MAT = Path('SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat')
+_REMEDY = 'unpack SUNRGBDtoolbox.zip again'
 
 
 def find_sunrgbd(root: Path, choice: Choice | None = None) -> SourceDataset:
-    """Find the form of SUN RGB-D that `root` holds; `choice` holds some of the published training part out as val.
+    """Find the layout of SUN RGB-D in `root`. `choice` selects the images to hold out of the published training part.
 
     Raises:
-        EnetError: neither form is there, or a package for the toolbox's files is missing.
+        ImageFileError: a folder cannot be read.
+        DatasetError: `root` has neither layout, a file of the toolbox cannot be read, or a package for it is missing.
 
     """
     indices: dict[str, int] = {}
@@ -47,7 +49,7 @@ def find_sunrgbd(root: Path, choice: Choice | None = None) -> SourceDataset:
         form = 'labels of SUNRGBDtoolbox'
     else:
         raise DatasetError(
-            f'no SUN RGB-D in {root}: give the folder that holds {_LABELS}/, {_IMAGES["train"]}/ and {_IMAGES["test"]}/, or '
+            f'no SUN RGB-D in {root}: pass the folder that holds {_LABELS}/, {_IMAGES["train"]}/ and {_IMAGES["test"]}/, or '
             'SUNRGBD/ and SUNRGBDtoolbox/'
         )
 
@@ -68,7 +70,7 @@ def _find_png(root: Path) -> dict[str, list[Pair]]:
             continue
         images = some_images(root / folder)
         numbers = [_number(path) for path in images]
-        # some number the training images through, too
+        # some archives number the training images as the labels
         first = _TEST_IMAGES if split == 'train' and min(numbers) <= _TEST_IMAGES else 0
         splits[split] = [
             Pair.of(path, root / _LABELS / f'img-{first + number:06d}.png') for path, number in zip(images, numbers)
@@ -79,20 +81,20 @@ def _find_png(root: Path) -> dict[str, list[Pair]]:
 def _number(path: Path) -> int:
     number = path.stem.removeprefix('img-')
     if not number.isdigit():
-        raise DatasetError(f'{path} is named like no image of SUN RGB-D, such as img-000001.jpg: take it out')
+        raise DatasetError(f'{path} is not named like an image of SUN RGB-D, for example img-000001.jpg: remove it')
     return int(number)
 
 
 def _find_toolbox(root: Path) -> tuple[dict[str, list[Pair]], dict[str, int]]:
-    """Return the pairs by split, and at which index the labels of each name are."""
-    import_optional('h5py', _PURPOSE)  # before the long reading of the other files
+    """Return the pairs of each split, and the index of the labels of each name."""
+    import_optional('h5py', _PURPOSE)  # before the slow part
     train = {_scene(folder) for folder in _read_mat(root / _SPLIT_MAT, 'alltrain')}
     splits: dict[str, list[Pair]] = {'train': [], 'test': []}
     indices = {}
     for index, meta in enumerate(_read_mat(root / _META_MAT, 'SUNRGBDMeta')):
         path = PurePosixPath(meta.rgbpath)
         scene = _scene(str(path.parent.parent))
-        # each folder holds one image, and their names repeat
+        # each folder holds one image, and the names of the images repeat
         pair = Pair(root.joinpath('SUNRGBD', *scene, 'image', path.name), root / _LABELS_MAT, '_'.join(scene))
         splits['train' if scene in train else 'test'].append(pair)
         indices[pair.name] = index
@@ -100,7 +102,7 @@ def _find_toolbox(root: Path) -> tuple[dict[str, list[Pair]], dict[str, int]]:
 
 
 def _scene(folder: str) -> tuple[str, ...]:
-    """Return the path below SUNRGBD/, such as kv1, NYUdata, NYU0001, of a folder where the toolbox was made."""
+    """Return the path below SUNRGBD/, for example kv1, NYUdata, NYU0001, of a folder named in the toolbox."""
     parts = PurePosixPath(folder).parts
     return parts[parts.index('SUNRGBD') + 1 :] if 'SUNRGBD' in parts else parts
 
@@ -111,18 +113,18 @@ def _read_mat(path: Path, variable: str) -> list[Any]:
         values = scipy_io.loadmat(path, squeeze_me=True, struct_as_record=False, variable_names=[variable])[variable]
         return np.atleast_1d(values).tolist()
     except (OSError, ValueError, KeyError, NotImplementedError, zlib.error) as error:
-        raise DatasetError(f'cannot read {variable} from {path}: {error}; unpack SUNRGBDtoolbox.zip again') from error
+        raise DatasetError(f'cannot read {variable} from {path}: {one_line(error)}; {_REMEDY}') from error
 
 
 def _read_toolbox(path: Path, index: int) -> NDArray[np.uint8]:
     h5py = import_optional('h5py', _PURPOSE)
     try:
         with h5py.File(path) as file:
-            # MATLAB stores columns first
-            labels = file[file['SUNRGBD2Dseg']['seglabel'][index, 0]][()].T
+            labels = file[file['SUNRGBD2Dseg']['seglabel'][index, 0]][()].T  # MATLAB stores columns first
     except (OSError, KeyError, ValueError, IndexError) as error:
-        raise DatasetError(f'cannot read labels {index} from {path}: {error}; unpack SUNRGBDtoolbox.zip again') from error
+        raise DatasetError(f'cannot read labels {index} from {path}: {one_line(error)}; {_REMEDY}') from error
     if labels.min() < 0 or labels.max() > len(SUNRGBD):
-        raise DatasetError(f'labels {index} of {path} hold {labels.min()} to {labels.max()}, not 0 to {len(SUNRGBD)}')
+        raise DatasetError(f'labels {index} of {path} are {labels.min()} to {labels.max()} but must be 0 to {len(SUNRGBD)}: '
+                           + _REMEDY)
     ids = labels.astype(np.uint8)
     return np.where(ids == 0, VOID, ids - 1).astype(np.uint8)

@@ -1,0 +1,41 @@
+"""What a converter returns: the files of a published dataset and how to read their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from enet_ros.labels import LabelSet
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and the file that holds its labels, as published. `name` is the stem in the prepared layout."""
+
+    image_path: Path
+    labels_path: Path
+    name: str
+
+    @classmethod
+    def of(cls, image_path: Path, labels_path: Path) -> Pair:
+        """Make a pair that keeps the name of the image."""
+        return cls(image_path, labels_path, image_path.stem)
+
+
+@dataclass(frozen=True)
+class SourceDataset:
+    """A dataset in its published layout."""
+
+    name: str
+    labels: LabelSet
+    splits: Mapping[str, Sequence[Pair]]
+    to_ids: Callable[[Pair], NDArray[np.uint8]]
+    """Reads the labels of a pair as class ids (H x W, uint8, 255 = void). Called from several threads."""
+    source: str
+    license: str
+    settings: str = ''
+    """Anything else that decides the labels, such as the classes file. A change of it makes a conversion start over."""
