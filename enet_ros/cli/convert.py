@@ -1,4 +1,4 @@
-"""`enet convert`: a published dataset, or one's own, to the prepared layout."""
+"""`enet convert`: convert a published dataset or own data to the prepared layout."""
 
 from __future__ import annotations
 
@@ -27,48 +27,48 @@ Find: TypeAlias = Callable[[argparse.Namespace], SourceDataset]
 
 
 def add_command(commands: Commands) -> None:
-    """Add the subcommand and one of its own for each layout."""
+    """Add the subcommand, which has a subcommand for each layout."""
     parser = commands.add_parser(
         'convert', help='convert a dataset to the prepared layout',
-        description='Write DST/{train,val,test}/{images,labels} and DST/dataset.yaml. "enet convert DATASET --help" tells '
-        'what SRC must hold. A conversion that was interrupted goes on where it was.',
+        description='Write DST/{train,val,test}/{images,labels} and DST/dataset.yaml. "enet convert DATASET --help" says '
+        'what SRC must hold. Run an interrupted command again to resume it.',
     )
     datasets = parser.add_subparsers(title='datasets', metavar='DATASET', required=True)
     _add_dataset(
         datasets, 'camvid', lambda arguments: find_camvid(arguments.source), 'CamVid, 11 classes',
-        'SRC holds train/ and trainannot/ and so on (480x360, from the SegNet tutorial), or 701_StillsRaw_full/ and '
-        'LabeledApproved_full/ (960x720), or train/ and train_labels/ and so on (960x720, from Kaggle). These frames '
-        "get SegNet's split and 11 classes, whatever folder they are in.",
+        'SRC must hold one of: train/, trainannot/, val/, valannot/, ... (480x360, from the SegNet tutorial); '
+        '701_StillsRaw_full/ and LabeledApproved_full/ (960x720, the original); train/, train_labels/, val/, val_labels/, '
+        "... (960x720, from Kaggle). Images of 960x720 get SegNet's 11 classes and split, whatever folder they are in.",
     )
     cityscapes = _add_dataset(
         datasets, 'cityscapes', lambda arguments: find_cityscapes(arguments.source, arguments.coarse),
         'Cityscapes, 19 classes',
-        'SRC holds leftImg8bit/ and gtFine/ or gtCoarse/. Test labels are void in what is published.',
+        'SRC must hold leftImg8bit/, and gtFine/ or gtCoarse/. The published test labels are void.',
     )
-    cityscapes.add_argument('--coarse', action='store_true', help='labels of gtCoarse/; train_extra joins train')
+    cityscapes.add_argument('--coarse', action='store_true', help='use the labels of gtCoarse/ and add train_extra to train')
     sunrgbd = _add_dataset(
         datasets, 'sunrgbd', lambda arguments: find_sunrgbd(arguments.source, _choice(arguments)),
         'SUN RGB-D, 37 classes',
-        'SRC holds SUNRGBD-train_images/, SUNRGBD-test_images/ and sunrgbd_train_test_labels/, or SUNRGBD/ and '
+        'SRC must hold SUNRGBD-train_images/, SUNRGBD-test_images/ and sunrgbd_train_test_labels/, or SUNRGBD/ and '
         'SUNRGBDtoolbox/.',
     )
-    _add_choice(sunrgbd, 'none, as published')
+    _add_choice(sunrgbd, 'no val split, as published')
     for name, find, summary, description in (
         ('folder', find_folder, 'your own images and label PNGs',
-         'SRC holds images/ and labels/, or train/ (val/, test/) with both in it; labels are PNGs of ids or of colours.'),
-        ('labelme', find_labelme, 'your own images, annotated with labelme',
-         "SRC, or its train/, val/ and test/, holds images and labelme's JSON files beside them."),
-        ('coco', find_coco, "your own images, annotated in COCO's format",
-         'SRC holds annotations/instances_*.json, or a folder with a JSON file for each split, and the images.'),
+         'SRC, or its train/, val/ and test/, must hold images/ and labels/. Labels are PNGs of ids or of colours.'),
+        ('labelme', find_labelme, 'your own images with annotations of labelme',
+         'SRC, or its train/, val/ and test/, must hold images with the JSON files of labelme beside them.'),
+        ('coco', find_coco, 'your own images with annotations in COCO format',
+         'SRC must hold the images, and annotations/instances_*.json or a folder with a JSON file for each split.'),
     ):
         own = _add_dataset(datasets, name, _with_classes(find), summary, description)
         own.add_argument('--classes', type=Path, required=True, metavar='FILE',
-                         help='YAML file that says what the labels mean; docs/datasets.md has an example')
-        _add_choice(own, f'{DEFAULT_SHARE} where SRC has no splits')
+                         help='YAML file with the meaning of the labels; docs/datasets.md has an example')
+        _add_choice(own, f'{DEFAULT_SHARE} if SRC has no splits')
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Convert the dataset and print what came out."""
+    """Convert the dataset and print its classes and sizes."""
     skipped: list[EnetError] = []
     dataset = write_dataset(
         arguments.destination, arguments.find(arguments), arguments.link, skipped.append if arguments.skip_bad else None
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f'enet: skipped: {error}', file=sys.stderr)
     for name, count in zip(dataset.labels.names, dataset.pixels.get('train', ())):
         if count == 0:
-            print(f'enet: train has no pixel of "{name}": if it should, check how the labels say so', file=sys.stderr)
+            print(f'enet: train has no pixels of class "{name}": check the labels if it should', file=sys.stderr)
     print(class_table(dataset))
     counts = ', '.join(f'{len(dataset.samples(split))} {split}' for split in dataset.pixels)
     print(f'{dataset.name}: {counts} images with {len(dataset.labels)} classes in {arguments.destination}'
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def class_table(dataset: Dataset) -> str:
-    """Return how many pixels each class has in each split, and their share in percent, as lines for a terminal."""
+    """Return a table with the pixels of each class in each split, and their share in percent."""
     width = max(len(name) for name in (*dataset.labels.names, 'class'))
     lines = [f'{"class":<{width}}' + ''.join(f'{split + " pixels":>16} {"%":>6}' for split in dataset.pixels)]
     for index, name in enumerate(dataset.labels.names):
@@ -100,11 +100,12 @@ def _add_dataset(
     datasets: Commands, name: str, find: Find, summary: str, description: str
 ) -> argparse.ArgumentParser:
     parser = datasets.add_parser(name, help=summary, description=description)
-    parser.add_argument('source', type=Path, metavar='SRC', help='the folder as it was published or exported')
+    parser.add_argument('source', type=Path, metavar='SRC', help='folder of the dataset as published or exported')
     parser.add_argument('destination', type=Path, metavar='DST', help='folder for the prepared dataset')
-    parser.add_argument('--link', action='store_true', help='link to the images in SRC instead of copying them')
+    parser.add_argument('--link', action='store_true',
+                        help='link to the images in SRC instead of copying them; keep SRC then')
     parser.add_argument('--skip-bad', action='store_true',
-                        help='leave out images that cannot be used, and name them, instead of stopping')
+                        help='leave out and list images that cannot be used, instead of stopping at the first')
     parser.set_defaults(run=run, find=find)
     return parser
 
@@ -116,15 +117,16 @@ def _with_classes(find: Callable[[Path, Path, Choice | None], SourceDataset]) ->
 def _add_choice(parser: argparse.ArgumentParser, default: str) -> None:
     group = parser.add_mutually_exclusive_group()
     group.add_argument('--val-share', type=_share, metavar='S',
-                       help=f'hold this share of the images, 0 to 1, out of train as val (default: {default})')
+                       help=f'share of the training images to hold out as val, in (0, 1) (default: {default})')
     group.add_argument('--val-prefix', metavar='P[,P...]',
-                       help='hold the images whose names start so, such as those of one drive, out of train as val')
+                       help='hold out as val the training images with a name that starts with one of these prefixes, for '
+                       'example all images of a drive')
 
 
 def _choice(arguments: argparse.Namespace) -> Choice | None:
-    if arguments.val_prefix:
+    if arguments.val_prefix is not None:
         return by_prefix(arguments.val_prefix.split(','))
-    return by_share(arguments.val_share) if arguments.val_share else None
+    return by_share(arguments.val_share) if arguments.val_share is not None else None
 
 
 def _share(text: str) -> float:
@@ -133,5 +135,5 @@ def _share(text: str) -> float:
     except ValueError:
         share = -1.0
     if not 0 < share < 1:
-        raise argparse.ArgumentTypeError(f'"{text}" is no share: give a number between 0 and 1')
+        raise argparse.ArgumentTypeError(f'"{text}" is not a share: use a number in (0, 1), for example 0.2')
     return share

@@ -76,8 +76,8 @@ class Dataset:
         folder = self.root / split
         images = image_files(folder / 'images') if (folder / 'images').is_dir() else []
         if not images:
-            there = [name for name in SPLITS if (self.root / name / 'images').is_dir()]
-            raise DatasetError(f'no images in {folder / "images"}: choose a split of {", ".join(there) or "another dataset"}')
+            there = ', '.join(name for name in SPLITS if (self.root / name / 'images').is_dir())
+            raise DatasetError(f'no images in {folder / "images"}: choose a split of {there or "another dataset"}')
         samples = [Sample(path, folder / 'labels' / f'{path.stem}.png') for path in images]
         for sample in samples:
             check_labels_exist(sample.image_path, sample.labels_path)
