@@ -1,4 +1,4 @@
-"""CamVid's forms, in the layouts they are published in."""
+"""CamVid in its published layouts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
+from dataset_files import pair_names, write_labels
 
 from enet_ros.datasets.camvid import find_camvid
 from enet_ros.datasets.prepared import Dataset, read_dataset
@@ -18,7 +18,7 @@ from enet_ros.images.files import write_image
 from enet_ros.images.synthetic import draw_scene
 from enet_ros.labels import CAMVID, VOID
 
-# The colours of CamVid's label_colors.txt, and which of the 11 classes each becomes.
+# The colours of CamVid's label_colors.txt, and the one of the 11 classes that each becomes.
 CLASSES_32 = {
     'Animal': ((64, 128, 64), 'Pedestrian'),
     'Archway': ((192, 0, 128), 'Building'),
@@ -66,7 +66,7 @@ def convert(root: Path, destination: Path) -> Dataset:
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
-    """Return a folder in CamVid's published layout, with two drawn images a split and a strip of unlabelled pixels."""
+    """Return CamVid in the layout of the SegNet tutorial: two drawn images in each split, with a strip of void."""
     root = tmp_path / 'published'
     for split in ('train', 'val'):
         for number in range(2):
@@ -77,7 +77,7 @@ def published(tmp_path: Path) -> Path:
     return root
 
 
-def test_camvid_converts_images_labels_and_counts(published: Path, tmp_path: Path) -> None:
+def test_images_and_labels_are_converted_and_pixels_counted(published: Path, tmp_path: Path) -> None:
     dataset = convert(published, tmp_path / 'prepared')
     assert dataset == read_dataset(tmp_path / 'prepared')
     assert dataset.labels == CAMVID
@@ -93,23 +93,15 @@ def test_camvid_converts_images_labels_and_counts(published: Path, tmp_path: Pat
     assert dataset.pixels['train'] == counts.tolist()
 
 
-def test_camvid_writes_mean_and_std_of_the_training_images(published: Path, tmp_path: Path) -> None:
-    convert(published, tmp_path / 'prepared')
-    fields = yaml.safe_load((tmp_path / 'prepared' / 'dataset.yaml').read_text())
-    rgb = np.stack([draw_scene(number, 48, 32)[0] for number in range(2)])[..., ::-1].reshape(-1, 3) / 255
-    np.testing.assert_allclose(fields['mean'], rgb.mean(0), atol=1e-4)
-    np.testing.assert_allclose(fields['std'], rgb.std(0), atol=1e-4)
-
-
-def test_the_real_camvid_has_its_published_sizes(camvid: Path, tmp_path: Path) -> None:
+def test_the_real_camvid_has_its_published_splits(camvid: Path, tmp_path: Path) -> None:
     dataset = convert(camvid, tmp_path / 'prepared')
     assert (len(dataset.samples('train')), len(dataset.samples('val'))) == (367, 101)
-    # roads are the largest class of every street, and nothing of void is counted
+    # road is the largest class of street scenes, and void is not counted
     assert CAMVID.names[int(np.argmax(dataset.pixels['train']))] == 'Road'
     assert sum(dataset.pixels['train']) < 367 * 480 * 360
 
 
-def test_an_unknown_id_names_the_file_and_leaves_no_dataset(published: Path, tmp_path: Path) -> None:
+def test_an_unknown_id_is_named_and_leaves_no_dataset(published: Path, tmp_path: Path) -> None:
     path = published / 'trainannot' / 'train1.png'
     write_image(path, np.full((32, 48), 12, np.uint8))
     with pytest.raises(DatasetError, match=r'trainannot/train1.png holds label id 12'):
@@ -125,8 +117,8 @@ def test_an_unknown_id_names_the_file_and_leaves_no_dataset(published: Path, tmp
     (lambda root: write_image(root / 'valannot' / 'val1.png', np.zeros((32, 40), np.uint8)), '48x32 but its labels'),
     (lambda root: write_image(root / 'valannot' / 'val1.png', np.zeros((32, 48, 3), np.uint8)), r'shape \(32, 48, 3\)'),
     (lambda root: [path.unlink() for path in (root / 'val').iterdir()], 'no PNG or JPEG images in .*val'),
-    (lambda root: [shutil.rmtree(root / split) for split in ('train', 'val')], 'no CamVid in .*published: give the folder'),
-], ids=['no labels', 'bad image', 'bad labels', 'other size', 'color labels', 'empty split', 'no split'])
+    (lambda root: [shutil.rmtree(root / split) for split in ('train', 'val')], 'no CamVid in .*published'),
+], ids=['no labels', 'bad image', 'bad labels', 'other size', 'colour labels', 'empty split', 'no split'])
 def test_damaged_input_is_named(damage: Callable[[Path], object], reason: str, published: Path, tmp_path: Path) -> None:
     damage(published)
     with pytest.raises(EnetError, match=reason):
@@ -135,15 +127,14 @@ def test_damaged_input_is_named(damage: Callable[[Path], object], reason: str, p
 
 def write_frame(root: Path, name: str, colors: list[tuple[int, int, int]], images: str, labels: str) -> None:
     """Write a frame whose labels are one row of `colors` (RGB)."""
-    row = np.array([colors], np.uint8)
-    write_image(root / images / f'{name}.png', row)
-    write_image(root / labels / f'{name}_L.png', row[..., ::-1])
+    write_labels(root / images / f'{name}.png', [colors])
+    write_labels(root / labels / f'{name}_L.png', [colors])
 
 
 @pytest.mark.parametrize(('images', 'labels'), [
     ('701_StillsRaw_full', 'LabeledApproved_full'), ('test', 'test_labels'),
 ], ids=['as published', 'from Kaggle'])
-def test_the_32_colors_become_11_classes(images: str, labels: str, tmp_path: Path) -> None:
+def test_the_32_colours_become_11_classes(images: str, labels: str, tmp_path: Path) -> None:
     assert len(CLASSES_32) == 32
     write_frame(tmp_path, '0016E5_07959', [color for color, _ in CLASSES_32.values()], images, labels)
     (sample,) = convert(tmp_path, tmp_path / 'prepared').samples('val')
@@ -152,28 +143,25 @@ def test_the_32_colors_become_11_classes(images: str, labels: str, tmp_path: Pat
     assert sample.stem == '0016E5_07959'
 
 
-def test_frames_are_split_as_segnet_did(tmp_path: Path) -> None:
+def test_frames_get_the_split_of_segnet(tmp_path: Path) -> None:
     for name in ALL_FRAMES:
         write_frame(tmp_path, name, [(128, 64, 128)], '701_StillsRaw_full', 'LabeledApproved_full')
-    splits = {split: [pair.name for pair in pairs] for split, pairs in find_camvid(tmp_path).splits.items()}
+    splits = pair_names(find_camvid(tmp_path))
     assert {split: len(names) for split, names in splits.items()} == {'train': 62 + 101, 'test': 62 + 171}
     assert '0001TP_008520' in splits['train'] and '0001TP_008550' in splits['test']
 
 
-def test_the_split_by_frame_is_that_of_the_real_camvid(camvid: Path, tmp_path: Path) -> None:
+def test_the_split_by_frame_matches_the_real_camvid(camvid: Path, tmp_path: Path) -> None:
     tutorial = find_camvid(camvid)
     for pairs in tutorial.splits.values():
         for pair in pairs:
             for file in (tmp_path / 'train' / f'{pair.name}.png', tmp_path / 'train_labels' / f'{pair.name}_L.png'):
                 file.parent.mkdir(exist_ok=True)
                 file.touch()
-    frames = find_camvid(tmp_path)
-    assert {split: [pair.name for pair in pairs] for split, pairs in frames.splits.items()} == {
-        split: [pair.name for pair in pairs] for split, pairs in tutorial.splits.items()
-    }
+    assert pair_names(find_camvid(tmp_path)) == pair_names(tutorial)
 
 
-def test_only_the_file_that_is_known_as_faulty_may_hold_other_colors(tmp_path: Path) -> None:
+def test_only_the_known_faulty_file_may_hold_other_colours(tmp_path: Path) -> None:
     for name in ('Seq05VD_f02610', 'Seq05VD_f02640'):
         write_frame(tmp_path, name, [(128, 128, 26), (128, 64, 128)], 'test', 'test_labels')
     with pytest.raises(DatasetError, match=r'Seq05VD_f02640_L.png holds colour \(128, 128, 26\)'):
@@ -183,7 +171,7 @@ def test_only_the_file_that_is_known_as_faulty_may_hold_other_colors(tmp_path: P
     assert sample.read()[1].tolist() == [[VOID, CAMVID.names.index('Road')]]
 
 
-def test_a_frame_of_another_name_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_named_like_a_frame_is_refused(tmp_path: Path) -> None:
     write_frame(tmp_path, '0016E5_last', [(0, 0, 0)], 'train', 'train_labels')
-    with pytest.raises(DatasetError, match=r'0016E5_last.png is named like no frame of CamVid'):
+    with pytest.raises(DatasetError, match=r'0016E5_last.png is not named like a frame of CamVid'):
         find_camvid(tmp_path)

@@ -1,4 +1,4 @@
-"""The Cityscapes converter; its table of ids is held against the official scripts."""
+"""Cityscapes in its published layout. The table of ids is checked against the official scripts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dataset_files import sample_names, write_photo
 
 from enet_ros.datasets.cityscapes import find_cityscapes
 from enet_ros.datasets.writing import write_dataset
@@ -19,14 +20,14 @@ ALL_IDS = np.arange(34, dtype=np.uint8)[None]
 
 def write_frame(root: Path, kind: str, part: str, frame: str, ids: np.ndarray) -> None:
     city = frame.partition('_')[0]
-    write_image(root / 'leftImg8bit' / part / city / f'{frame}_leftImg8bit.png', np.full((*ids.shape, 3), 90, np.uint8))
-    for suffix in ('labelIds', 'instanceIds', 'color'):  # all in one folder, as published
+    write_photo(root / 'leftImg8bit' / part / city / f'{frame}_leftImg8bit.png', *ids.shape)
+    for suffix in ('labelIds', 'instanceIds', 'color'):  # in the same folder, as published
         write_image(root / kind / part / city / f'{frame}_{kind}_{suffix}.png', ids)
 
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
-    """Return a folder as the archives of Cityscapes unpack to, with a row of all label ids in each image."""
+    """Return Cityscapes as its archives unpack. Each image has a row of all label ids."""
     root = tmp_path / 'cityscapes'
     for part, frame in (('train', 'aachen_000000_000019'), ('train', 'bochum_000000_000313'),
                         ('val', 'frankfurt_000000_000294')):
@@ -46,9 +47,9 @@ def test_label_ids_become_the_train_ids_of_the_official_scripts(published: Path,
             if 0 <= label.trainId < VOID] == list(zip(CITYSCAPES.names, CITYSCAPES.colors))
 
 
-def test_fine_labels_give_all_splits_and_names_keep_their_cities(published: Path, tmp_path: Path) -> None:
+def test_fine_labels_give_three_splits_and_images_keep_their_names(published: Path, tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / 'out', find_cityscapes(published))
-    assert {split: [sample.stem for sample in dataset.samples(split)] for split in dataset.pixels} == {
+    assert sample_names(dataset) == {
         'train': ['aachen_000000_000019_leftImg8bit', 'bochum_000000_000313_leftImg8bit'],
         'val': ['frankfurt_000000_000294_leftImg8bit'], 'test': ['berlin_000000_000019_leftImg8bit'],
     }
@@ -62,19 +63,19 @@ def test_coarse_labels_add_train_extra_to_train(published: Path, tmp_path: Path)
     assert list(dataset.pixels) == ['train', 'val']  # gtCoarse has no test part
 
 
-def test_unknown_ids_are_named(published: Path, tmp_path: Path) -> None:
+def test_an_unknown_id_is_named(published: Path, tmp_path: Path) -> None:
     write_frame(published, 'gtFine', 'val', 'lindau_000000_000019', np.array([[7, 34]], np.uint8))
     with pytest.raises(DatasetError, match=r'lindau_000000_000019_gtFine_labelIds.png holds label id 34'):
         write_dataset(tmp_path / 'out', find_cityscapes(published))
 
 
-def test_what_is_missing_is_named(published: Path, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r'no train/, val/ or test/ in .*city.*leftImg8bit.* and gtFine/'):
+def test_missing_files_and_folders_are_named(published: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r'no train/, val/ or test/ in .*city.*leftImg8bit.* gtFine/'):
         find_cityscapes(published / 'leftImg8bit')
     labels = published / 'gtFine' / 'val' / 'frankfurt'
     shutil.rmtree(labels)
     with pytest.raises(DatasetError, match=r'frankfurt_000000_000294_leftImg8bit.png has no labels .*gtFine_labelIds.png'):
         write_dataset(tmp_path / 'out', find_cityscapes(published))
     shutil.rmtree(published / 'leftImg8bit' / 'val' / 'frankfurt')
-    with pytest.raises(DatasetError, match=r'no cities in .*val'):
+    with pytest.raises(DatasetError, match=r'no folders of cities in .*val'):
         find_cityscapes(published)
