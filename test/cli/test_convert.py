@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
+from dataset_files import CLASSES, write_labels, write_pair, write_photo
 
 from enet_ros.cli.main import main
 from enet_ros.datasets.prepared import read_dataset
-from enet_ros.images.files import write_image
-
-CLASSES = """
-name: yard
-source: drawn by a test
-license: free
-classes:
-  - {name: ground, color: [128, 64, 128]}
-  - {name: box, color: [0, 0, 142]}
-"""
 
 
 @pytest.fixture
 def yard(tmp_path: Path) -> list[str]:
-    """Return the arguments for a flat folder with three images of one drive and one of another."""
+    """Return the arguments for an undivided folder with three images of drive a and one of drive b."""
     (tmp_path / 'classes.yaml').write_text(CLASSES)
     for name in ('a_1', 'a_2', 'a_3', 'b_1'):
-        write_image(tmp_path / 'src' / 'images' / f'{name}.png', np.full((2, 4, 3), 9, np.uint8))
-        write_image(tmp_path / 'src' / 'labels' / f'{name}.png', np.array([[0, 0, 0, 1], [255, 255, 255, 255]], np.uint8))
+        write_pair(tmp_path / 'src', name, [[1, 1, 1, 2], [0, 0, 0, 0]])
     return ['convert', 'folder', str(tmp_path / 'src'), str(tmp_path / 'out'), '--classes', str(tmp_path / 'classes.yaml')]
 
 
@@ -40,27 +29,29 @@ def bad_usage(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return errors
 
 
-def test_a_table_tells_pixels_and_shares_of_each_class(yard: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_shows_pixels_and_shares_of_each_class(yard: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*yard, '--val-prefix', 'b_']) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[:3] == [
+    captured = capsys.readouterr()
+    lines = [line.split() for line in captured.out.splitlines()]
+    assert lines[:4] == [
         ['class', 'train', 'pixels', '%', 'val', 'pixels', '%'],
-        ['ground', '9', '75.00', '3', '75.00'], ['box', '3', '25.00', '1', '25.00'],
+        ['ground', '9', '75.00', '3', '75.00'], ['box', '3', '25.00', '1', '25.00'], ['person', '0', '0.00', '0', '0.00'],
     ]
-    assert ' '.join(lines[3]).startswith('yard: 3 train, 1 val images with 2 classes in')
+    assert ' '.join(lines[4]).startswith('yard: 3 train, 1 val images with 3 classes in')
+    assert 'train has no pixels of class "person"' in captured.err and '"box"' not in captured.err
 
 
-def test_skip_bad_names_and_counts_what_it_left_out(
+def test_skip_bad_lists_and_counts_the_images_it_leaves_out(
     yard: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / 'src' / 'images' / 'a_2.png').write_bytes(b'')
+    (tmp_path / 'src' / 'images' / 'a_2.jpg').write_bytes(b'')
     (tmp_path / 'src' / 'labels' / 'a_3.png').unlink()
     assert main([*yard, '--val-prefix', 'b_']) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith('enet: ')
     assert main([*yard, '--val-prefix', 'b_', '--skip-bad']) == 0
     captured = capsys.readouterr()
     skipped = [line for line in captured.err.splitlines() if line.startswith('enet: skipped: ')]
-    assert len(skipped) == 2 and 'a_2.png' in ''.join(skipped) and 'a_3.png' in ''.join(skipped)
+    assert len(skipped) == 2 and 'a_2.jpg' in ''.join(skipped) and 'a_3.jpg' in ''.join(skipped)
     assert '1 train, 1 val images' in captured.out and captured.out.rstrip().endswith('; 2 skipped')
 
 
@@ -68,16 +59,15 @@ def test_options_reach_the_conversion(yard: list[str], tmp_path: Path) -> None:
     assert main([*yard, '--link', '--val-share', '0.5']) == 0
     dataset = read_dataset(tmp_path / 'out')
     assert len(dataset.samples('val')) == 2 and dataset.samples('val')[0].image_path.is_symlink()
-    assert main([*yard, '--val-prefix', 'a_']) == 1  # the first conversion lies there
+    assert main([*yard, '--val-prefix', 'a_']) == 1  # DST holds the first conversion, with other images in val
     assert main([*yard[:3], str(tmp_path / 'other'), *yard[4:], '--val-prefix', 'a_1,b_']) == 0
     assert [sample.stem for sample in read_dataset(tmp_path / 'other').samples('val')] == ['a_1', 'b_1']
 
 
-def test_coarse_cityscapes_is_asked_for(tmp_path: Path) -> None:
+def test_coarse_selects_the_coarse_labels_of_cityscapes(tmp_path: Path) -> None:
     for part, kind in (('train', 'gtFine'), ('train_extra', 'gtCoarse'), ('train', 'gtCoarse')):
-        for path, pixels in ((f'leftImg8bit/{part}/ulm/{part}_leftImg8bit.png', np.zeros((1, 1, 3), np.uint8)),
-                             (f'{kind}/{part}/ulm/{part}_{kind}_labelIds.png', np.full((1, 1), 7, np.uint8))):
-            write_image(tmp_path / 'src' / path, pixels)
+        write_photo(tmp_path / 'src' / 'leftImg8bit' / part / 'ulm' / f'{part}_leftImg8bit.png', 1, 1)
+        write_labels(tmp_path / 'src' / kind / part / 'ulm' / f'{part}_{kind}_labelIds.png', [[7]])
     for option, count in (([], 1), (['--coarse'], 2)):
         out = tmp_path / f'out{count}'
         assert main(['convert', 'cityscapes', str(tmp_path / 'src'), str(out), *option]) == 0
@@ -100,8 +90,8 @@ def test_every_dataset_says_what_src_must_hold(name: str, tmp_path: Path, capsys
 
 def test_bad_usage_is_one_line(yard: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert '--classes' in bad_usage(capsys, *yard[:4])
-    assert '"1.5" is no share' in bad_usage(capsys, *yard, '--val-share', '1.5')
-    assert '"half" is no share' in bad_usage(capsys, *yard, '--val-share', 'half')
+    assert '"1.5" is not a share' in bad_usage(capsys, *yard, '--val-share', '1.5')
+    assert '"half" is not a share' in bad_usage(capsys, *yard, '--val-share', 'half')
     assert 'not allowed with' in bad_usage(capsys, *yard, '--val-share', '0.5', '--val-prefix', 'b_')
     assert '--classes' in bad_usage(capsys, 'convert', 'camvid', '.', '.', '--classes', 'x')
     assert 'DATASET' in bad_usage(capsys, 'convert')
