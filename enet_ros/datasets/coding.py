@@ -57,7 +57,7 @@ class Coding:
         """Return the ids in a PNG with fewer than 8 bits: its plain values, or the values `stretched` to [0, 255].
 
         Some programs save ids this way. Others save a picture, which every reader stretches to black and white. The reading
-        whose values are all in the coding is the right one.
+        with values that are all in the coding is the right one.
 
         Raises:
             DatasetError: both are.

@@ -96,12 +96,12 @@ def by_share(share: float) -> Choice:
 
 
 def by_prefix(prefixes: Sequence[str]) -> Choice:
-    """Hold out the images whose names start with one of `prefixes`, such as all images of one drive."""
+    """Hold out the images with a name that starts with one of `prefixes`, such as all images of one drive."""
     return lambda pairs: split_by_prefix(pairs, prefixes, lambda pair: pair.name)
 
 
 def split_by_prefix(names: Sequence[T], prefixes: Sequence[str], name: Callable[[T], str]) -> tuple[list[T], list[T]]:
-    """Divide items into the rest and those to hold out, whose `name` starts with one of `prefixes`.
+    """Divide items into the rest and those to hold out: those with a `name` that starts with one of `prefixes`.
 
     Raises:
         DatasetError: no name starts with one of the prefixes, or all items are held out.

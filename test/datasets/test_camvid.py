@@ -126,7 +126,7 @@ def test_damaged_input_is_named(damage: Callable[[Path], object], reason: str, p
 
 
 def write_frame(root: Path, name: str, colors: list[tuple[int, int, int]], images: str, labels: str) -> None:
-    """Write a frame whose labels are one row of `colors` (RGB)."""
+    """Write a frame with one row of labels in `colors` (RGB)."""
     write_labels(root / images / f'{name}.png', [colors])
     write_labels(root / labels / f'{name}_L.png', [colors])
 
