@@ -110,7 +110,7 @@ def split_by_prefix(names: Sequence[T], prefixes: Sequence[str], name: Callable[
     for prefix in prefixes:
         if not any(is_held_out(name(item), [prefix]) for item in names):
             example = f', for example {name(names[0])}' if names else ''
-            raise DatasetError(f'no image name starts with "{prefix}": use the start of one{example}')
+            raise DatasetError(f'no image name starts with "{prefix}": use the start of a name{example}')
     return _divide(names, lambda item: is_held_out(name(item), prefixes))
 
 
