@@ -120,6 +120,30 @@ def trained_on(info: ModelInfo, dataset: Dataset, samples: Sequence[Sample]) -> 
     )
 
 
+class Evaluator:
+    """Count predicted labels against ground truth, one image at a time. Any loop can feed it."""
+
+    def __init__(self, labels: LabelSet) -> None:
+        """Count the classes of `labels`."""
+        self.labels = labels
+        self._images = 0
+        self._confusion = np.zeros((len(labels), len(labels) + 1), np.int64)
+
+    def update(self, truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> None:
+        """Count one image. Both arrays are H x W class ids, uint8, 255 = void.
+
+        Raises:
+            ValueError: the shapes differ, or an id is neither a class nor void. Nothing is counted then.
+
+        """
+        self._confusion += confusion_matrix(truth, predicted, len(self.labels))
+        self._images += 1
+
+    def result(self) -> Evaluation:
+        """Return what was counted so far. Later updates do not change it."""
+        return Evaluation(self.labels, self._images, self._confusion.copy())
+
+
 def evaluate(
     segmenter: Segmenter, samples: Sequence[Sample], keep: Callable[[str, NDArray[np.uint8]], None] | None = None
 ) -> Evaluation:
