@@ -4,6 +4,7 @@ EnetError
 ├── ImageError
 │   ├── ImageFileError
 │   └── ImageMessageError
+├── IncompleteInputError
 ├── DatasetError
 ├── ModelFileError
 ├── EngineError
@@ -35,6 +36,10 @@ class ImageFileError(ImageError):
 
 class ImageMessageError(ImageError):
     """An image message cannot be used."""
+
+
+class IncompleteInputError(EnetError):
+    """A video or bag ends early. What is readable was read before this was raised."""
 
 
 class DatasetError(EnetError):

@@ -60,6 +60,17 @@ def _temporary(path: Path) -> Path:
     return Path(name)
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file.
+
+    Raises:
+        EnetError: the file cannot be written.
+
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
 def write_json(path: Path, value: object) -> None:
     """Write `value` as JSON.
 
@@ -67,5 +78,4 @@ def write_json(path: Path, value: object) -> None:
         EnetError: the file cannot be written.
 
     """
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
+    write_bytes(path, (json.dumps(value, indent=2) + '\n').encode())

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
+import json
 import os
 import resource
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from enet_ros.errors import EnetError
-from enet_ros.files import check_writable, replacing
-from enet_ros.images.files import write_image
+from enet_ros.files import check_writable, replacing, write_bytes, write_json
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -22,7 +21,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_success_replaces_the_file_and_makes_missing_folders(tmp_path: Path) -> None:
+def test_success_replaces_the_file_and_creates_missing_folders(tmp_path: Path) -> None:
     path = tmp_path / 'a' / 'b' / 'report.json'
     with replacing(path) as temporary:
         temporary.write_text('new')
@@ -32,13 +31,13 @@ def test_success_replaces_the_file_and_makes_missing_folders(tmp_path: Path) -> 
     assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / 'file').write_text('')
-    with pytest.raises(EnetError, match=r'cannot write .*file/x.png'):
-        write_image(tmp_path / 'file' / 'x.png', np.zeros((2, 2), np.uint8))
+    with pytest.raises(EnetError, match=r'cannot write .*file/x.bin'):
+        write_bytes(tmp_path / 'file' / 'x.bin', b'')
 
 
-def test_what_can_be_written_is_known_beforehand_and_leaves_no_trace(tmp_path: Path) -> None:
+def test_check_writable_leaves_no_trace_and_names_what_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / 'file').write_text('old')
     check_writable(tmp_path / 'new' / 'x.json')
     check_writable(tmp_path / 'file')
@@ -49,37 +48,19 @@ def test_what_can_be_written_is_known_beforehand_and_leaves_no_trace(tmp_path: P
         check_writable(tmp_path / 'new')
 
 
-def test_an_image_survives_writing(tmp_path: Path) -> None:
-    import cv2
-
-    image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    write_image(tmp_path / 'x.png', image)
-    assert (cv2.imread(str(tmp_path / 'x.png')) == image).all()
-
-
-def test_an_unknown_image_format_is_named(tmp_path: Path) -> None:
-    with pytest.raises(EnetError, match=r'unknown image format ".xyz"'):
-        write_image(tmp_path / 'x.xyz', np.zeros((2, 2), np.uint8))
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize('missing', [1, 200, 5000])
-def test_a_full_disk_leaves_no_half_image(missing: int, tmp_path: Path) -> None:
-    import cv2
-
-    image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
-    whole = len(cv2.imencode('.png', image)[1])
+def test_a_full_disk_leaves_no_incomplete_file(missing: int, tmp_path: Path) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (whole - missing, hard))  # as near as a test comes to a full disk
-        with pytest.raises(EnetError, match=r'cannot write .*x.png: File too large'):
-            write_image(tmp_path / 'x.png', image)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000 - missing, hard))  # similar to a full disk
+        with pytest.raises(EnetError, match=r'cannot write .*x.bin: File too large'):
+            write_bytes(tmp_path / 'x.bin', bytes(10_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_link_leaves_the_mode_of_what_it_points_to(tmp_path: Path) -> None:
+def test_a_symbolic_link_keeps_the_mode_of_its_target(tmp_path: Path) -> None:
     (tmp_path / 'original').write_text('')
     (tmp_path / 'original').chmod(0o400)
     with replacing(tmp_path / 'link') as temporary:
@@ -87,6 +68,12 @@ def test_a_link_leaves_the_mode_of_what_it_points_to(tmp_path: Path) -> None:
         temporary.symlink_to(tmp_path / 'original')
     assert (tmp_path / 'link').is_symlink()
     assert (tmp_path / 'original').stat().st_mode & 0o777 == 0o400
+
+
+def test_json_is_written_for_people_and_machines(tmp_path: Path) -> None:
+    write_json(tmp_path / 'x.json', {'frames': [1, 2], 'mean_iou': None})
+    text = (tmp_path / 'x.json').read_text()
+    assert json.loads(text) == {'frames': [1, 2], 'mean_iou': None} and text.endswith('\n') and text.count('\n') > 2
 
 
 def _umask() -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enet_ros.errors import EnetError, ImageFileError, one_line
-from enet_ros.files import replacing
+from enet_ros.files import write_bytes
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
 
@@ -69,6 +69,19 @@ def read_pixels(path: Path, flags: int) -> NDArray[np.uint8]:
     return pixels
 
 
+def encode_image(suffix: str, image: NDArray[np.uint8]) -> bytes:
+    """Return an image (H x W, or H x W x 3 in BGR order, uint8) as a file of the format of `suffix`, such as .png.
+
+    Raises:
+        EnetError: the suffix is not an image format.
+
+    """
+    try:
+        return cv2.imencode(suffix, image)[1].tobytes()
+    except cv2.error as error:
+        raise EnetError(f'unknown image format "{suffix}": use .png or .jpg') from error
+
+
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:
     """Write an image (H x W, or H x W x 3 in BGR order, uint8) in the format of the suffix.
 
@@ -76,9 +89,4 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
         EnetError: the file cannot be written, or the suffix is not an image format.
 
     """
-    try:
-        data = cv2.imencode(path.suffix, image)[1].tobytes()
-    except cv2.error as error:
-        raise EnetError(f'cannot write {path}: unknown image format "{path.suffix}"; use .png or .jpg') from error
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)  # cv2.imwrite does not report a full disk
+    write_bytes(path, encode_image(path.suffix, image))  # not cv2.imwrite, which does not report a full disk

@@ -1,4 +1,4 @@
-"""Whether an image file is whole: of a JPEG that breaks off, OpenCV makes up the rest, and only prints a warning."""
+"""Detect truncated image files. OpenCV fills the missing part of a truncated JPEG with grey and only prints a warning."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import re
 import zlib
 from pathlib import Path
 
-from enet_ros.errors import DatasetError
+from enet_ros.errors import DatasetError, one_line
 
 _PNG_START = b'\x89PNG\r\n\x1a\n'
 _JPEG_START = b'\xff\xd8'
-_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
-# in a JPEG's compressed data, 0xff is followed by 0 (a byte of the data), by a restart marker, or by a further 0xff
+_END_OF_IMAGE = 0xD9
+# in the compressed data of a JPEG, 0xff is followed by 0 (it is data), by a restart marker, or by another 0xff
 _MARKER = re.compile(rb'\xff+([^\x00\xd0-\xd7\xff])')
 
 
 def check_whole(path: Path) -> None:
-    """Refuse a PNG or JPEG file that breaks off, and a PNG with a damaged byte; other files pass.
+    """Check that a PNG or JPEG file is complete and that the checksums of a PNG are right. Other files are not checked.
 
     Raises:
-        DatasetError: the file is not whole or cannot be read.
+        DatasetError: the file is truncated or damaged, or cannot be read.
 
     """
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DatasetError(f'cannot read {path}: {error.strerror}') from error
+        raise DatasetError(f'cannot read {path}: {one_line(error)}') from error
     if data.startswith(_PNG_START):
         whole = _png_is_whole(data)
     elif data.startswith(_JPEG_START):
@@ -33,11 +33,11 @@ def check_whole(path: Path) -> None:
     else:
         whole = True
     if not whole:
-        raise DatasetError(f'{path} is damaged or breaks off: replace it')
+        raise DatasetError(f'{path} is damaged or truncated: replace it')
 
 
 def _png_is_whole(data: bytes) -> bool:
-    """Follow the chunks (length, type, content, checksum) up to the one that ends the image."""
+    """Follow the chunks (length, type, content, checksum) to the one that ends the image."""
     position = len(_PNG_START)
     while position + 12 <= len(data):
         end = position + 8 + int.from_bytes(data[position : position + 4], 'big')
@@ -50,12 +50,12 @@ def _png_is_whole(data: bytes) -> bool:
 
 
 def _jpeg_is_whole(data: bytes) -> bool:
-    """Follow the segments (marker, length, content) and the compressed data after scans up to the end-of-image marker."""
+    """Follow the segments (marker, length, content) and the compressed data to the end-of-image marker."""
     position = len(_JPEG_START)
     while found := _MARKER.search(data, position):
         marker, position = found[1][0], found.end()
         if marker == _END_OF_IMAGE:
             return True
-        # stepping over the content matters: a thumbnail inside it has an end of its own
+        # skip the content: a thumbnail in it has an end-of-image marker of its own
         position += int.from_bytes(data[position : position + 2], 'big')
     return False

@@ -12,10 +12,14 @@ from enet_ros.labels import VOID
 def blend(
     image: NDArray[np.uint8], labels: NDArray[np.uint8], palette: NDArray[np.uint8], alpha: float
 ) -> NDArray[np.uint8]:
-    """Return `image` with the colours of its labels mixed in; void pixels stay as they are.
+    """Return `image` with the colours of its labels mixed in. Void pixels are not changed.
 
-    `image` is H x W x 3, `labels` h x w class ids (enlarged or shrunk to the image where they differ in size), `palette`
-    256 x 3 in the channel order of `image`, all uint8; `alpha` from 0 (image alone) to 1 (colours alone).
+    Args:
+        image: H x W x 3, uint8.
+        labels: h x w class ids, uint8; resized to the image by nearest neighbour.
+        palette: 256 x 3, uint8, in the channel order of `image`.
+        alpha: Opacity of the colours: 0 = only the image, 1 = only the colours.
+
     """
     size = (image.shape[1], image.shape[0])
     if labels.shape != image.shape[:2]:

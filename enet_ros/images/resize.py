@@ -1,4 +1,4 @@
-"""Bring a camera image to the size of the network."""
+"""Resize camera images to the size of the network."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 
 def fit(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return `image` (H x W x 3, uint8) in `size` (width, height); itself if it has that already."""
+    """Return `image` (H x W x 3, uint8) resized to `size` (width, height), or `image` itself if it has that size."""
     height, width = image.shape[:2]
     if (width, height) == size:
         return image
     shrinks = width > size[0] and height > size[1]
-    # averaging over the pixels that fall together keeps thin things, such as poles, when shrinking
+    # averaging keeps thin objects, such as poles, when an image is reduced
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -1,6 +1,6 @@
-"""A street scene drawn by the package, with its ground truth: images for where no real ones can be had.
+"""Synthetic street scenes with ground truth, for when no real images are available.
 
-A network trained on photographs sees little in it; it shows that everything runs, not how well.
+They show that everything runs. They say nothing about accuracy: networks are trained on photographs, not on drawings.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from enet_ros.labels import CAMVID
 
-# what a thing looks like, RGB; deliberately not the class colours, so that an overlay shows
-_LOOKS = {
+# RGB colours of the objects. They differ from the class colours, so that an overlay is visible
+_OBJECT_COLORS = {
     'Sky': (176, 206, 235), 'Building': (150, 121, 104), 'Pole': (88, 90, 92), 'Road': (92, 92, 96),
     'Pavement': (158, 152, 146), 'Tree': (62, 88, 44), 'SignSymbol': (196, 60, 48), 'Fence': (120, 96, 72),
     'Car': (34, 52, 88), 'Pedestrian': (70, 48, 54), 'Bicyclist': (40, 78, 66),
@@ -20,12 +20,15 @@ _LOOKS = {
 
 
 def draw_scene(number: int, width: int = 480, height: int = 360) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw frame `number` of a drive along a street: an image (H x W x 3, uint8, BGR) and its labels (H x W, CamVid ids)."""
+    """Draw frame `number` of a drive along a street.
+
+    Returns an image (H x W x 3, uint8, BGR) and its labels (H x W, uint8, ids of CAMVID).
+    """
     labels = np.full((height, width), CAMVID.names.index('Sky'), np.uint8)
     horizon, middle = height * 0.45, width * 0.5
 
     def at(side: float, depth: float, up: float = 0.0) -> tuple[int, int]:
-        """Project a point `side` metres right, `depth` metres ahead and `up` metres above the road."""
+        """Project a point that is `side` metres to the right, `depth` metres ahead and `up` metres above the road."""
         scale = width * 0.8 / depth
         return round(middle + side * scale), round(horizon + (1.5 - up) * scale)
 
@@ -41,7 +44,7 @@ def draw_scene(number: int, width: int = 480, height: int = 360) -> tuple[NDArra
     fill('Road', at(-4, near), at(4, near), at(4, far), at(-4, far))
     travelled = number * 0.4
     spacing = 14.0
-    for step in range(9, -1, -1):  # far to near, so that near things cover far ones
+    for step in range(9, -1, -1):  # far to near, so that near objects cover far ones
         depth = 4 + step * spacing - travelled % spacing
         if depth < near:
             continue
@@ -66,8 +69,8 @@ def draw_scene(number: int, width: int = 480, height: int = 360) -> tuple[NDArra
             if kind == 0:
                 upright('Bicyclist', (side * 2.4 - 0.3, side * 2.4 + 0.3), depth + 5, 0, 1.8)
 
-    looks = np.array([_LOOKS[name][::-1] for name in CAMVID.names], np.float32)
-    image = looks[labels]
+    colors = np.array([_OBJECT_COLORS[name][::-1] for name in CAMVID.names], np.float32)
+    image = colors[labels]
     texture = np.random.default_rng(number).normal(0, 9, (height, width, 1))
     shade = np.linspace(1.06, 0.9, height)[:, None, None]
     return np.clip(image * shade + texture, 0, 255).astype(np.uint8), labels

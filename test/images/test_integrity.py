@@ -25,13 +25,13 @@ FILES = {
 
 
 def with_thumbnail(jpeg: bytes) -> bytes:
-    """Put a whole JPEG into the first segment of another, as cameras do."""
+    """Put a complete JPEG into the first segment of another, as cameras do."""
     thumbnail = b'Exif\0\0' + FILES['jpg']
     return jpeg[:2] + b'\xff\xe1' + (len(thumbnail) + 2).to_bytes(2, 'big') + thumbnail + jpeg[2:]
 
 
 @pytest.mark.parametrize('data', FILES.values(), ids=FILES)
-def test_whole_files_pass_and_those_cut_off_anywhere_do_not(data: bytes, tmp_path: Path) -> None:
+def test_complete_files_pass_and_truncated_files_do_not(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / 'image'
     path.write_bytes(data)
     check_whole(path)
@@ -39,21 +39,21 @@ def test_whole_files_pass_and_those_cut_off_anywhere_do_not(data: bytes, tmp_pat
     check_whole(path)
     for length in range(8, len(data), 37):
         path.write_bytes(data[:length])
-        with pytest.raises(DatasetError, match=r'image is damaged or breaks off'):
+        with pytest.raises(DatasetError, match=r'image is damaged or truncated'):
             check_whole(path)
     path.write_bytes(data[:-1])
     with pytest.raises(DatasetError):
         check_whole(path)
 
 
-def test_a_jpeg_is_not_whole_because_its_thumbnail_is(tmp_path: Path) -> None:
+def test_the_end_of_a_thumbnail_is_not_the_end_of_its_jpeg(tmp_path: Path) -> None:
     data = with_thumbnail(FILES['jpg'])
     path = tmp_path / 'x.jpg'
     path.write_bytes(data)
     check_whole(path)
     path.write_bytes(data[:-100])
-    assert cv2.imread(str(path)) is not None  # OpenCV makes the rest up
-    with pytest.raises(DatasetError, match=r'x.jpg is damaged or breaks off'):
+    assert cv2.imread(str(path)) is not None  # OpenCV fills the rest
+    with pytest.raises(DatasetError, match=r'x.jpg is damaged or truncated'):
         check_whole(path)
 
 
@@ -65,7 +65,7 @@ def test_a_png_with_a_damaged_byte_is_refused(tmp_path: Path) -> None:
         check_whole(tmp_path / 'x.png')
 
 
-def test_real_images_are_whole(camvid: Path) -> None:
+def test_real_images_are_complete(camvid: Path) -> None:
     for path in sorted((camvid / 'val').iterdir())[:10]:
         check_whole(path)
 

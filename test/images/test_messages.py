@@ -1,18 +1,15 @@
-"""Image messages as drivers send them. Encodings other than rgb8 and bgr8 go through both libraries where both are there."""
+"""Image messages as drivers send them. Tests of encodings run with each library that is installed."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
-from enet_ros import image_reader
 from enet_ros.errors import ImageMessageError
-from enet_ros.images.messages import Converter, CvBridgeConverter, ImageReader, RosbagsConverter
+from enet_ros.images.messages import Converter, CvBridgeConverter, ImageReader, RosbagsConverter, usable_converters
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 SMOOTH = np.ascontiguousarray(cv2.resize(RGB, (64, 48), interpolation=cv2.INTER_CUBIC))
@@ -29,7 +26,7 @@ def _converter(name: str) -> Converter:
 
 @pytest.fixture(params=['rosbags', 'cv_bridge'])
 def reader(request: pytest.FixtureRequest) -> ImageReader:
-    return ImageReader(_converter(request.param))
+    return ImageReader([_converter(request.param)])
 
 
 def _message(pixels: np.ndarray, encoding: str, padding: int = 0, height: int | None = None) -> SimpleNamespace:
@@ -62,7 +59,7 @@ def test_color_encodings_are_read_exactly(reader: ImageReader, encoding: str, pi
 
 
 @pytest.mark.parametrize(('encoding', 'dtype', 'factor'), [('mono8', 'u1', 1), ('mono16', '<u2', 257)])
-def test_grey_becomes_three_equal_channels(reader: ImageReader, encoding: str, dtype: str, factor: int) -> None:
+def test_grey_images_become_three_equal_channels(reader: ImageReader, encoding: str, dtype: str, factor: int) -> None:
     grey = RGB[..., 0].astype(dtype) * np.array(factor, dtype)
     rgb = _read_rgb(reader, _message(grey, encoding, 6))
     np.testing.assert_allclose(rgb.astype(int), np.repeat(RGB[..., :1], 3, 2), atol=1)
@@ -76,7 +73,7 @@ def _video_planes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize('padding', [0, 4])
 @pytest.mark.parametrize(('encoding', 'luma'), [('yuv422_yuy2', 0), ('yuv422', 1)])
-def test_yuv_422_is_read(reader: ImageReader, encoding: str, luma: int, padding: int) -> None:
+def test_yuv_422_is_converted(reader: ImageReader, encoding: str, luma: int, padding: int) -> None:
     y, u, v = _video_planes()
     packed = np.empty((48, 64, 2), np.uint8)
     packed[..., luma] = y
@@ -86,7 +83,7 @@ def test_yuv_422_is_read(reader: ImageReader, encoding: str, luma: int, padding:
 
 
 @pytest.mark.parametrize('padding', [0, 4])
-def test_nv12_is_read_at_the_size_of_the_picture(padding: int) -> None:
+def test_nv12_is_read_at_the_size_of_its_luma_plane(padding: int) -> None:
     y, u, v = _video_planes()
     nv12 = np.vstack((y, np.stack((u, v), -1).reshape(24, 64)))
     rgb = _read_rgb(ImageReader(), _message(nv12, 'nv12', padding, height=48))
@@ -97,7 +94,7 @@ def test_nv12_is_read_at_the_size_of_the_picture(padding: int) -> None:
 @pytest.mark.parametrize(('encoding', 'first'), [
     ('bayer_rggb8', 0), ('bayer_bggr8', 2), ('bayer_gbrg8', 1), ('bayer_grbg8', 1),
 ])
-def test_bayer_patterns_give_back_a_plain_color(reader: ImageReader, encoding: str, first: int) -> None:
+def test_bayer_patterns_are_converted_to_their_colour(reader: ImageReader, encoding: str, first: int) -> None:
     color = np.array([200, 120, 40], np.uint8)
     pattern = {'r': 0, 'g': 1, 'b': 2}
     letters = encoding[6:10]
@@ -124,9 +121,9 @@ def test_the_padding_of_the_last_row_may_be_missing() -> None:
 
 
 @pytest.mark.parametrize(('change', 'reason'), [
-    ({'data': b'\0' * 100}, r'8x6 rgb8 image with step 24 holds 100 bytes, not 144'),
-    ({'data': b''}, 'holds 0 bytes'),
-    ({'step': 23}, 'step 23: a row has 24 bytes'),
+    ({'data': b'\0' * 100}, r'8x6 image with encoding "rgb8" and step 24 has 100 bytes instead of 144'),
+    ({'data': b''}, 'has 0 bytes'),
+    ({'step': 23}, 'step 23: step must be at least 24'),
     ({'step': 0}, 'step 0'),
     ({'width': 0}, '0x6 pixels'),
     ({'height': 0}, '8x0 pixels'),
@@ -134,10 +131,10 @@ def test_the_padding_of_the_last_row_may_be_missing() -> None:
     ({'encoding': 'rgb7'}, 'encoding "rgb7" is not supported'),
     ({'encoding': ''}, 'encoding "" is not supported'),
     ({'encoding': '32FC1', 'step': 32, 'data': b'\0' * 192}, '32FC1'),
-    ({'encoding': '8UC3'}, 'encoding "8UC3" does not say what its channels are: publish rgb8'),
-    ({'encoding': 'mono16', 'step': 8}, 'step 8: a row has 16 bytes'),
+    ({'encoding': '8UC3'}, 'encoding "8UC3" does not define colours: publish rgb8'),
+    ({'encoding': 'mono16', 'step': 8}, 'step 8: step must be at least 16'),
 ], ids=str)
-def test_a_message_that_cannot_be_read_is_refused_in_one_line(change: dict[str, object], reason: str) -> None:
+def test_an_invalid_message_is_refused_in_one_line(change: dict[str, object], reason: str) -> None:
     message = _message(RGB, 'rgb8')
     vars(message).update(change)
     with pytest.raises(ImageMessageError, match=reason) as caught:
@@ -156,7 +153,7 @@ def test_compressed_images_are_read(suffix: str) -> None:
     assert grey.shape == SMOOTH.shape
 
 
-def test_a_compressed_image_is_not_turned() -> None:
+def test_the_orientation_in_a_compressed_image_is_ignored() -> None:
     jpeg = cv2.imencode('.jpg', SMOOTH)[1].tobytes()
     # one entry, 0x112 = orientation: 6, a quarter turn
     exif = b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
@@ -167,7 +164,7 @@ def test_a_compressed_image_is_not_turned() -> None:
 
 
 @pytest.mark.parametrize(('encoding', 'dtype'), [('bayer_rggb8', np.uint8), ('bayer_rggb16', np.uint16)])
-def test_a_compressed_mosaic_becomes_colours(reader: ImageReader, encoding: str, dtype: type) -> None:
+def test_a_compressed_bayer_image_is_converted_to_colours(reader: ImageReader, encoding: str, dtype: type) -> None:
     mosaic = np.empty((16, 16), dtype)
     factor = 257 if dtype is np.uint16 else 1
     for row, column, value in ((0, 0, 200), (0, 1, 120), (1, 0, 120), (1, 1, 40)):
@@ -175,46 +172,58 @@ def test_a_compressed_mosaic_becomes_colours(reader: ImageReader, encoding: str,
     data = cv2.imencode('.png', mosaic)[1].tobytes()
     image, channels = reader.read_compressed(SimpleNamespace(format=f'{encoding}; png compressed ', data=data))
     assert channels == 'rgb' and np.abs(image[4:12, 4:12].astype(int) - (200, 120, 40)).max() <= 1
-    # what is said to have been one, but came as colours
+    # the format names a Bayer encoding, but the image has colours
     data = cv2.imencode('.png', SMOOTH[..., ::-1].copy())[1].tobytes()
     image, channels = reader.read_compressed(SimpleNamespace(format=f'{encoding}; png compressed bgr8', data=data))
     assert channels == 'bgr' and (image[..., ::-1] == SMOOTH).all()
 
 
-def _stand_in(monkeypatch: pytest.MonkeyPatch, convert: Callable[[SimpleNamespace, str], np.ndarray]) -> None:
-    """Put a module in the place of cv_bridge, which knows mono8 alone."""
+class Mono8Bridge:
+    """The interface of cv_bridge. It knows only mono8 and returns 9 for every pixel."""
 
-    class CvBridge:
-        def encoding_to_dtype_with_channels(self, encoding: str) -> tuple[str, int]:
-            return {'mono8': ('uint8', 1)}[encoding]
+    def encoding_to_dtype_with_channels(self, encoding: str) -> tuple[str, int]:
+        return {'mono8': ('uint8', 1)}[encoding]
 
-        def imgmsg_to_cv2(self, message: SimpleNamespace, encoding: str) -> np.ndarray:
-            return convert(message, encoding)
-
-    monkeypatch.setitem(sys.modules, 'cv_bridge', SimpleNamespace(CvBridge=CvBridge))
-    image_reader._installed_converters.cache_clear()
+    def imgmsg_to_cv2(self, message: SimpleNamespace, encoding: str) -> np.ndarray:
+        return np.full((message.height, message.width, 3), 9, np.uint8)
 
 
-@pytest.fixture
-def _forget_converters() -> Iterator[None]:
-    yield
-    image_reader._installed_converters.cache_clear()
+class BrokenBridge(Mono8Bridge):
+    """A cv_bridge that was built for another NumPy."""
+
+    def imgmsg_to_cv2(self, message: SimpleNamespace, encoding: str) -> np.ndarray:
+        raise ImportError('numpy.core.multiarray failed\nto import')
 
 
-@pytest.mark.usefixtures('_forget_converters')
-def test_without_a_cv_bridge_that_works_or_knows_an_encoding_rosbags_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(message: SimpleNamespace, encoding: str) -> np.ndarray:
-        raise ImportError('numpy.core.multiarray failed to import')  # built for NumPy 1, used with 2
-
-    _stand_in(monkeypatch, broken)
-    assert (ImageReader().read(_message(RGB[..., 0].copy(), 'mono8'))[0][..., 1] == RGB[..., 0]).all()
-    _stand_in(monkeypatch, lambda message, _: np.full((message.height, message.width, 3), 9, np.uint8))
-    assert (ImageReader().read(_message(RGB[..., 0].copy(), 'mono8'))[0] == 9).all()
+def test_an_encoding_that_the_first_library_does_not_know_is_read_by_the_next() -> None:
+    reader = ImageReader([CvBridgeConverter(Mono8Bridge()), RosbagsConverter()])
+    assert (reader.read(_message(RGB[..., 0].copy(), 'mono8'))[0] == 9).all()
     bgra = np.dstack((RGB[..., ::-1], RGB[..., 0]))
-    assert (_read_rgb(ImageReader(), _message(bgra, 'bgra8')) == RGB).all()
+    assert (_read_rgb(reader, _message(bgra, 'bgra8')) == RGB).all()
+
+
+def test_a_cv_bridge_that_does_not_work_is_not_used() -> None:
+    converters = usable_converters([lambda: CvBridgeConverter(BrokenBridge()), RosbagsConverter])
+    assert [type(converter) for converter in converters] == [RosbagsConverter]
+
+
+def test_without_a_library_the_error_says_what_to_install() -> None:
+    with pytest.raises(ImageMessageError, match='"mono8" needs rosbags-image: pip install'):
+        ImageReader([]).read(_message(RGB[..., 0].copy(), 'mono8'))
+    assert ImageReader([]).read(_message(RGB, 'rgb8'))[1] == 'rgb'
+
+
+def test_text_of_a_publisher_is_quoted_and_short() -> None:
+    forged = 'mono9\n[FATAL] motors off\x1b[31m' + 'x' * 10_000
+    with pytest.raises(ImageMessageError) as raw:
+        ImageReader().read(_message(RGB, forged))
+    with pytest.raises(ImageMessageError) as compressed:
+        ImageReader().read_compressed(SimpleNamespace(format=forged, data=b'1'))
+    for text in (str(raw.value), str(compressed.value)):
+        assert '\n' not in text and '\x1b' not in text and len(text) < 200 and 'mono9' in text
 
 
 @pytest.mark.parametrize('data', [b'', b'\xff\xd8 no image'])
-def test_compressed_bytes_that_are_no_image_are_refused(data: bytes) -> None:
+def test_compressed_bytes_that_are_not_an_image_are_refused(data: bytes) -> None:
     with pytest.raises(ImageMessageError, match=f'{len(data)} bytes with format "jpeg"'):
         ImageReader().read_compressed(SimpleNamespace(format='jpeg', data=data))
