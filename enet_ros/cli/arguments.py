@@ -1,34 +1,42 @@
-"""Arguments that several subcommands share."""
+"""Command-line arguments that several subcommands share."""
 
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from enet_ros.engines.base import BACKENDS, PRECISIONS, EngineSpec
-from enet_ros.network.architecture import SIZE_MULTIPLE
+from enet_ros.errors import quoted
+from enet_ros.network.architecture import SIZE_MULTIPLE, describe_sizes, is_valid_size
 from enet_ros.network.model_file import read_model
 from enet_ros.resources import default_model
 from enet_ros.segmenter import Segmenter
 
 if TYPE_CHECKING:
-    # argparse has no public name for what add_subparsers() returns
+    # argparse has no public name for the result of add_subparsers()
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what a segmenter is made of."""
+    """Add the arguments that `make_segmenter` reads."""
     parser.add_argument('--model', type=Path, default=default_model(), metavar='FILE',
                         help='model file (default: the CamVid model of the package)')
-    parser.add_argument('--backend', choices=BACKENDS, default='auto', help='engine that runs the network')
-    parser.add_argument('--precision', choices=PRECISIONS, default='auto', help='type that the engine computes in')
+    parser.add_argument('--backend', choices=BACKENDS, default='auto', help='runtime of the network')
+    parser.add_argument('--precision', choices=PRECISIONS, default='auto', help='data type of the network')
     parser.add_argument('--size', type=size, default=(0, 0), metavar='WxH',
-                        help="network size in pixels, multiples of 8 (default: the model's)")
+                        help=f'network size in pixels, multiples of {SIZE_MULTIPLE} (default: that of the model)')
 
 
-def make_segmenter(arguments: argparse.Namespace, classes: tuple[str, ...] = ()) -> Segmenter:
-    """Make the segmenter of `add_segmenter_arguments`; raises EnetError as `Segmenter` does."""
+def make_segmenter(arguments: argparse.Namespace, classes: Sequence[str] = ()) -> Segmenter:
+    """Create the segmenter for the arguments of `add_segmenter_arguments`.
+
+    Raises:
+        EnetError: the model cannot be read, the engine cannot be created, or a class is unknown.
+
+    """
     width, height = arguments.size
     spec = EngineSpec(arguments.backend, arguments.precision, width, height)
     return Segmenter(read_model(arguments.model), spec, classes=classes)
@@ -36,7 +44,7 @@ def make_segmenter(arguments: argparse.Namespace, classes: tuple[str, ...] = ())
 
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
     """Add --json."""
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the results for machines, too')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='also write the results as JSON')
 
 
 def size(text: str) -> tuple[int, int]:
@@ -44,25 +52,43 @@ def size(text: str) -> tuple[int, int]:
     try:
         width, height = (int(side) for side in text.lower().split('x'))
     except ValueError:
-        raise argparse.ArgumentTypeError(f'"{text}" is no size: write it like 640x360') from None
-    if min(width, height) < SIZE_MULTIPLE or width % SIZE_MULTIPLE or height % SIZE_MULTIPLE:
-        raise argparse.ArgumentTypeError(f'{text}: width and height must be positive multiples of {SIZE_MULTIPLE}')
+        raise argparse.ArgumentTypeError(f'{quoted(text)} is not a size; use WxH, for example 640x360') from None
+    if not is_valid_size((width, height)):
+        raise argparse.ArgumentTypeError(f'{text}: {describe_sizes((width, height))}')
     return width, height
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Read names that are separated by commas."""
+    return tuple(name.strip() for name in text.split(',') if name.strip())
+
+
 def positive_integer(text: str) -> int:
-    """Read a whole number from 1 on."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'"{text}" is no whole number from 1 on')
+    """Read an integer that is at least 1."""
+    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{quoted(text)} is not an integer of at least 1')
     return int(text)
 
 
 def positive_number(text: str) -> float:
     """Read a finite number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0
-    if not 0 < number < float('inf'):
-        raise argparse.ArgumentTypeError(f'"{text}" is no number above 0')
+    number = _number(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f'{quoted(text)} is not a number above 0')
     return number
+
+
+def fraction(text: str) -> float:
+    """Read a number in [0, 1]."""
+    number = _number(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f'{quoted(text)} is not a number in [0, 1]')
+    return number
+
+
+def _number(text: str) -> float:
+    """Return NaN for what is not a number: it fails every comparison."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -1,4 +1,4 @@
-"""The `enet` command: reads arguments, runs a subcommand, and turns errors into one line and an exit code."""
+"""The `enet` command: read the arguments, run a subcommand, report an error as one line and an exit code."""
 
 from __future__ import annotations
 
@@ -11,21 +11,27 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from enet_ros.cli import benchmark, build_engine, convert, evaluate, info, segment, train
-from enet_ros.errors import EnetError
+from enet_ros.cli.exit_codes import ExitCode
+from enet_ros.errors import EnetError, one_line
 from enet_ros.version import __version__
+
+_EXIT_CODES = (
+    'Exit codes: 0 success; 1 error; 2 bad usage; 3 a required result was not reached; 4 the input was incomplete, and '
+    'everything readable was processed; 130 interrupted.'
+)
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, like all others of this command."""
+    """An argument parser that reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Exit with 2, the code for bad usage."""
-        self.exit(2, f'{self.prog}: {message}; see "{self.prog} --help"\n')
+        """Exit with the code for bad usage."""
+        self.exit(ExitCode.USAGE, f'{self.prog}: {message}; see "{self.prog} --help"\n')
 
 
 @contextmanager
-def _log_on_stderr() -> Iterator[None]:
-    """Show what the package logs, such as how far a long build is, beside the results on stdout."""
+def _log_to_stderr() -> Iterator[None]:
+    """Print log messages of the package, such as the progress of a long build, to stderr; stdout has the results."""
     logger, handler = logging.getLogger('enet_ros'), logging.StreamHandler()
     level = logger.level
     handler.setFormatter(logging.Formatter('enet: %(message)s'))
@@ -39,31 +45,39 @@ def _log_on_stderr() -> Iterator[None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `enet` with `arguments` (default: the process's) and return 0, or 1 for an error; bad usage exits with 2."""
-    parser = _Parser(prog='enet', description='Semantic segmentation with ENet.')
+    """Run `enet` with `arguments` (default: those of the process) and return its exit code.
+
+    Raises:
+        SystemExit: bad usage, --help or --version.
+
+    """
+    parser = _Parser(prog='enet', description='Semantic segmentation with ENet.', epilog=_EXIT_CODES)
     parser.add_argument('--version', action='version', version=f'enet_ros {__version__}')
     commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
     for module in (segment, convert, train, evaluate, benchmark, build_engine, info):
         module.add_command(commands)
     parsed = parser.parse_args(arguments)
     try:
-        with _log_on_stderr():
+        with _log_to_stderr():
             code: int = parsed.run(parsed)
-            if sys.stdout:  # there is none where the shell closed it
-                sys.stdout.flush()  # here, where what goes wrong with it is known
+            if sys.stdout:  # None if the shell closed it
+                sys.stdout.flush()  # errors at interpreter exit could not be handled
+        return code
     except EnetError as error:
-        print(f'enet: {error}', file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # what reads the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
-        return 0
-    except OSError as error:  # a disk that is full, a folder that may not be read
-        print(f'enet: {error}', file=sys.stderr)
-        return 1
+        return _fail(str(error))
+    except BrokenPipeError:  # the reader of the output, such as head, has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again at exit
+        return ExitCode.SUCCESS
+    except OSError as error:  # for example a full disk or a folder without permission
+        return _fail(f'{error.filename}: {one_line(error)}' if error.filename else one_line(error))
     except KeyboardInterrupt:
         print('enet: interrupted', file=sys.stderr)
-        return 130
-    return code
+        return ExitCode.INTERRUPTED
+
+
+def _fail(reason: str) -> int:
+    print(f'enet: {reason}', file=sys.stderr)
+    return ExitCode.ERROR
 
 
 if __name__ == '__main__':

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from enet_ros.cli.arguments import add_segmenter_arguments, make_segmenter
-from enet_ros.errors import EnetError
-from enet_ros.files import replacing
-from enet_ros.images.files import write_image
+from enet_ros.cli.arguments import add_segmenter_arguments, fraction, make_segmenter, names
+from enet_ros.cli.exit_codes import ExitCode
+from enet_ros.errors import EnetError, IncompleteInputError
 from enet_ros.images.overlay import blend
-from enet_ros.images.sources import open_frames
+from enet_ros.images.results import INDEX, INDEX_COLUMNS, ResultFolder
+from enet_ros.images.sources import FrameSource, open_frames
+from enet_ros.segmenter import Segmenter
 
 if TYPE_CHECKING:
     from enet_ros.cli.arguments import Commands
@@ -26,100 +25,68 @@ def add_command(commands: Commands) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         'segment', help='segment images, folders, videos or bags',
-        description='Write DIR/labels/NAME.png (class ids, 255 = void) and DIR/overlays/NAME.jpg of every image.',
+        description=(
+            'Write DIR/labels/NAME.png (class ids, 255 = void) and DIR/overlays/NAME.jpg for every image. NAME is the stem '
+            'of an image file, VIDEO_NUMBER for a video, and BAG_SEC_NANOSEC for a bag: the stamp of the image, or the time '
+            f'when it was recorded if the stamp is 0. DIR/{INDEX} lists all labels in DIR, with the columns '
+            f'{", ".join(INDEX_COLUMNS)}; topic, sec and nanosec are empty for files and videos.'
+        ),
+        epilog=(
+            'The exit code is 4 if an input is incomplete: damaged images in a folder, a video that ends early, or a '
+            'recording that was cut off. Everything readable is segmented first.'
+        ),
     )
     parser.add_argument('input', type=Path, nargs='+', metavar='INPUT',
-                        help='an image, a folder of images, a video or a bag')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the results')
+                        help='an image, a folder of images (without its sub-folders), a video or a bag')
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR',
+                        help='folder for the results; only results of the same inputs are replaced')
     parser.add_argument('--topic', default='', help='image topic of a bag that has several')
-    parser.add_argument('--classes', default='', help='names of the classes to report, separated by commas (default: all)')
-    parser.add_argument('--alpha', type=_share, default=0.5, help='share of the class colours in the overlays, 0 to 1')
+    parser.add_argument('--classes', type=names, default=(), metavar='NAME,...', help='classes to report (default: all)')
+    parser.add_argument('--alpha', type=fraction, default=0.5, help='opacity of the class colours in the overlays, 0 to 1')
     add_segmenter_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Segment every input; a file that cannot be read is named and passed over, and makes the exit code 1."""
+    """Segment every input. Report what cannot be read and continue; the exit code is 4 then, or 1 if nothing can be read."""
     sources = [open_frames(path, arguments.topic) for path in arguments.input]
-    classes = tuple(name.strip() for name in arguments.classes.split(',') if name.strip())
-    segmenter = make_segmenter(arguments, classes)
-    record = _Record(arguments.out)
-    record.check(arguments.input)
+    segmenter = make_segmenter(arguments, arguments.classes)
+    results = ResultFolder(arguments.out, 'enet segment')
+    results.prepare(sources)
+    try:
+        segmented, problems = _segment_all(sources, segmenter, results, arguments.alpha)
+    finally:
+        results.write_index()
+    if not problems:
+        print(f'{segmented} images segmented into {arguments.out}')
+        return ExitCode.SUCCESS
+    print(f'{segmented} images segmented into {arguments.out}; the input is incomplete, errors: {problems}')
+    return ExitCode.INCOMPLETE if segmented else ExitCode.ERROR
+
+
+def _segment_all(
+    sources: list[FrameSource], segmenter: Segmenter, results: ResultFolder, alpha: float
+) -> tuple[int, int]:
+    """Write the results of every frame. Return the number of segmented frames and of reported errors."""
     palette = segmenter.labels.palette()[:, ::-1].copy()  # frames are BGR
-    written: dict[str, Path] = {}
-    failed = 0
+    segmented = problems = 0
     with tqdm(total=sum(source.count for source in sources), desc='segmenting', unit='image') as progress:
         for source in sources:
-            for frame in source:
-                if frame.name in written:
-                    raise EnetError(f'{frame.path} and {written[frame.name]} would both become {frame.name}.png: '
-                                    'segment them into different folders')
-                written[frame.name] = frame.path
-                labels_path = arguments.out / 'labels' / f'{frame.name}.png'
-                overlay_path = arguments.out / 'overlays' / f'{frame.name}.jpg'
-                try:
-                    image = frame.decode()
-                except EnetError as error:
-                    failed += 1
-                    for path in (labels_path, overlay_path):  # of an earlier run, which would look like this one's
-                        path.unlink(missing_ok=True)
-                    progress.write(f'enet: {error}', file=sys.stderr)
-                    continue
-                labels = segmenter.segment(image, 'bgr').labels
-                for path, result in ((labels_path, labels), (overlay_path, blend(image, labels, palette, arguments.alpha))):
-                    write_image(path, result)
-                    record.add(path)
-                progress.update()
-    print(f'{len(written) - failed} images segmented into {arguments.out}' + (f', {failed} failed' if failed else ''))
-    return 1 if failed else 0
-
-
-class _Record:
-    """What `enet segment` wrote into a folder, as sha256sum lists it: that may be overwritten, and nothing else."""
-
-    def __init__(self, out: Path) -> None:
-        """Read the record in `out`, which may be none."""
-        self._out = out
-        self._path = out / '.enet_segment'
-        lines = self._path.read_text(encoding='utf-8', errors='surrogateescape').splitlines() if self._path.is_file() else []
-        self._written = {name: digest for digest, _, name in (line.partition('  ') for line in lines)}
-
-    def check(self, inputs: Sequence[Path]) -> None:
-        """Refuse to write over labels that someone drew or corrected by hand, and over inputs.
-
-        Raises:
-            EnetError: the folder holds labels or overlays of other origin or changed since, or an input is among them.
-
-        """
-        for folder in (self._out / 'labels', self._out / 'overlays'):
-            for path in inputs:
-                if folder.resolve() in (path.resolve(), *path.resolve().parents):
-                    raise EnetError(f'{path} is where results would be written: choose another --out')
-            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-                if self._written.get(self._name(path)) != _digest(path):
-                    raise EnetError(f'{path} was not written by "enet segment", or changed since: choose another --out')
-        with replacing(self._path) as temporary:
-            temporary.write_text(''.join(f'{digest}  {name}\n' for name, digest in self._written.items()),
-                                 encoding='utf-8', errors='surrogateescape')
-
-    def add(self, path: Path) -> None:
-        """Note down what was just written to `path`."""
-        with self._path.open('a', encoding='utf-8', errors='surrogateescape') as file:
-            file.write(f'{_digest(path)}  {self._name(path)}\n')
-
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self._out).as_posix()
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ''
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f'"{text}" is no share from 0 to 1')
-    return share
+            try:
+                for frame in source:
+                    results.add(frame)
+                    try:
+                        image = frame.decode()
+                    except EnetError as error:
+                        progress.write(f'enet: {error}', file=sys.stderr)
+                        problems += 1
+                    else:
+                        labels = segmenter.segment(image, 'bgr').labels
+                        results.write_labels(frame.name, labels)
+                        results.write_overlay(frame.name, blend(image, labels, palette, alpha))
+                        segmented += 1
+                    progress.update()
+            except IncompleteInputError as error:
+                progress.write(f'enet: {error}', file=sys.stderr)
+                problems += 1
+    return segmented, problems
