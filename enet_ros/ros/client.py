@@ -1,4 +1,4 @@
-"""Play images to a running segmentation node in real time and match what comes back by stamp."""
+"""Play images to a running segmentation node in real time and match its results to them by stamp."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from enet_ros.errors import EnetError
+from enet_ros.errors import EnetError, IncompleteInputError
 from enet_ros.images.sources import Frame
 from enet_ros.ros.messages import to_message
 
@@ -26,14 +26,14 @@ FRAME_ID = 'camera'
 
 @dataclass(frozen=True)
 class Answer:
-    """What the node made of one frame."""
+    """The labels of the node for one frame."""
 
     name: str
-    """Of the frame."""
+    """Name of the frame."""
     latency: float
-    """Seconds from just before the image was published to when its labels had arrived."""
+    """Seconds from the publishing of the image to the arrival of its labels."""
     sent: float
-    """When the image was published, in seconds of the monotonic clock."""
+    """When the image was published, on the monotonic clock, in seconds."""
     labels: NDArray[np.uint8]
     """H x W class ids, 255 = void."""
 
@@ -43,13 +43,17 @@ class ReplayClient(Node):
 
     def __init__(self, image_topic: str, node: str, answered: Callable[[Answer], None],
                  overlaid: Callable[[str, NDArray[np.uint8]], None]) -> None:
-        """Talk to the segmentation node with the full name `node`, such as /enet.
+        """Create the publisher and the subscriptions for the segmentation node with the full name `node`, such as /enet.
 
-        `answered` is called with every answer and `overlaid` with a frame's name and its overlay (H x W x 3, RGB), both on
-        the thread that receives: what takes long belongs elsewhere.
+        Args:
+            image_topic: Topic to publish on.
+            node: Full name of the node.
+            answered: Called with every answer, on the receiving thread. It must return quickly.
+            overlaid: Called with the name and the overlay (H x W x 3, uint8, RGB) of every frame, likewise.
+
         """
         super().__init__('enet_replay')
-        # reliable, so that what is lost is lost in the node, where it is counted
+        # reliable: then images are lost only in the node, which counts them
         reliable = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.RELIABLE)
         self._node = node
         self._answered, self._overlaid = answered, overlaid
@@ -57,53 +61,59 @@ class ReplayClient(Node):
         self._labels = self.create_subscription(Image, f'{node}/labels', self._on_labels, reliable)
         self._overlay = self.create_subscription(Image, f'{node}/overlay', self._on_overlay, reliable)
         self._sent: dict[tuple[int, int], tuple[str | None, float]] = {}
-        self._greeted = threading.Event()
+        self._warm_up_answered = threading.Event()
         self._arrivals = threading.Condition()
-        self._waiting = 0  # labels and overlays on their way
+        self._waiting = 0  # labels and overlays that have not arrived yet
+        self.warm_up_images = 0
 
     def wait_for_node(self, timeout: float, check: Callable[[], None]) -> None:
-        """Greet the node with small black images until one's overlay comes back: then all ways between the two are open.
+        """Publish small black images until the overlay of one arrives. All topics are connected then.
 
-        `check` is called meanwhile, and may raise.
+        These images are not frames: they are in no answer. `warm_up_images` counts them, because the node segments them too.
+        `check` is called repeatedly while waiting and may raise.
 
         Raises:
-            EnetError: nothing came back within `timeout` seconds.
+            EnetError: nothing arrived within `timeout` seconds.
 
         """
-        greeting = np.zeros((8, 8, 3), np.uint8)
+        black = np.zeros((8, 8, 3), np.uint8)
         deadline = time.monotonic() + timeout
-        while not self._greeted.wait(0.1):
+        while not self._warm_up_answered.wait(0.1):
             check()
             if time.monotonic() > deadline:
-                raise EnetError(f'no answer of a segmentation node {self._node} to {self._publisher.topic_name} within '
-                                f'{timeout:.0f} s: start one, or check ROS_DOMAIN_ID and the image topic')
+                raise EnetError(f'no answer from segmentation node {self._node} to {self._publisher.topic_name} within '
+                                f'{timeout:.0f} s: start the node, or check ROS_DOMAIN_ID and the image topic')
             if self._publisher.get_subscription_count():
-                self._publish(None, greeting)
+                self._publish(None, black)
+                self.warm_up_images += 1
 
     def play(self, frames: Iterable[Frame], rate: float, patience: float) -> int:
-        """Publish `frames` at their own times, or `rate` a second where they have none, and return how many.
+        """Publish `frames` at their own times, or at `rate` Hz if they have none, and return their number.
 
-        Damaged ones are logged and left out. Returns when every frame has its labels and overlay, or when nothing has come
-        for `patience` seconds after the last.
+        Damaged frames, and the missing end of an incomplete source, are logged and skipped. Returns when the labels and
+        overlays of all frames have arrived, or when nothing has arrived for `patience` seconds.
         """
         count, start = 0, time.monotonic()
-        for frame in frames:
-            try:
-                image = frame.decode()
-            except EnetError as error:
-                self.get_logger().error(f'left out: {error}')
-                continue
-            due = start + (count / rate if frame.seconds is None else frame.seconds)
-            time.sleep(max(0.0, due - time.monotonic()))
-            self._publish(frame.name, image)
-            count += 1
+        try:
+            for frame in frames:
+                try:
+                    image = frame.decode()
+                except EnetError as error:
+                    self.get_logger().error(f'skipped: {error}')
+                    continue
+                due = start + (count / rate if frame.seconds is None else frame.seconds)
+                time.sleep(max(0.0, due - time.monotonic()))
+                self._publish(frame.name, image)
+                count += 1
+        except IncompleteInputError as error:
+            self.get_logger().error(str(error))
         with self._arrivals:
-            while self._waiting and self._arrivals.wait(patience):  # as long as some are missing and more of them come
+            while self._waiting and self._arrivals.wait(patience):
                 pass
         return count
 
     def _publish(self, name: str | None, image: NDArray[np.uint8]) -> None:
-        """Publish a frame, or a greeting where `name` is None."""
+        """Publish a frame, or a warm-up image if `name` is None."""
         message = to_message(image, 'bgr8', Header(frame_id=FRAME_ID, stamp=self.get_clock().now().to_msg()))
         with self._arrivals:
             self._sent[_key(message.header.stamp)] = (name, time.monotonic())
@@ -113,22 +123,22 @@ class ReplayClient(Node):
 
     def _on_labels(self, message: Image) -> None:
         now = time.monotonic()
-        name, sent = self._sent.get(_key(message.header.stamp), (None, now))  # others may talk on the topic, too
+        name, sent = self._sent.get(_key(message.header.stamp), (None, now))  # other nodes may publish images, too
         if name is not None:
             self._answered(Answer(name, now - sent, sent, _pixels(message, 1)))
-            self._one_came()
+            self._count_arrival()
 
     def _on_overlay(self, message: Image) -> None:
         if (key := _key(message.header.stamp)) not in self._sent:
             return
         name, _ = self._sent[key]
         if name is None:
-            self._greeted.set()
+            self._warm_up_answered.set()
         else:
             self._overlaid(name, _pixels(message, 3))
-            self._one_came()
+            self._count_arrival()
 
-    def _one_came(self) -> None:
+    def _count_arrival(self) -> None:
         with self._arrivals:
             self._waiting -= 1
             self._arrivals.notify()
@@ -136,12 +146,12 @@ class ReplayClient(Node):
 
 @contextmanager
 def spinning(node: Node) -> Iterator[None]:
-    """Let `node` receive on a thread of its own for the time of the block."""
+    """Spin `node` on its own thread for the duration of the block."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)
 
     def spin() -> None:
-        with suppress(ExternalShutdownException):  # interrupted; the block ends for the same reason
+        with suppress(ExternalShutdownException):  # the process is interrupted, which ends the block, too
             executor.spin()
 
     thread = threading.Thread(target=spin, name='spin')
