@@ -1,17 +1,24 @@
-# Sourced by the other scripts: `prepare_environment [NAME...]` makes .venv if it is missing, installs the pinned requirements
-# (those for running, and requirements/NAME.txt) and this package into it, and activates it.
+# Source this file, then call `prepare_environment [NAME...]`: it creates .venv if necessary, installs the pinned requirements
+# (those for running, and requirements/NAME.txt) and this package into it if they changed, and activates it.
 
 ENET_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
+# Print one checksum over names and contents of everything that setup.py installs.
+package_checksum() (
+    cd "$ENET_ROOT"
+    find enet_ros launch config models resource scripts/lib setup.py setup.cfg package.xml -type f ! -name '*.pyc' -print0 |
+        LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum
+)
+
 prepare_environment() {
     if [ -z "${ROS_DISTRO:-}" ] && [ -n "${_ROS_WHEELS_BOOTSTRAP_COMPLETE:-}" ]; then
-        # exported by the start-up hook of another environment's ROS wheels, whose libraries must not mix with these
+        # set by the ROS wheels of another environment, whose libraries must not be used here
         unset _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
     fi
-    # one at a time: a second run must not install into the environment while the first one does
+    # lock: two runs must not install into the environment at the same time
     exec 9<"${BASH_SOURCE[0]}"
     flock 9
-    local venv="$ENET_ROOT/.venv" requirements=(build run ros-wheels "$@") name file
+    local venv="$ENET_ROOT/.venv" requirements=(build run ros-wheels "$@") name file checksum
     if [ -n "${ROS_DISTRO:-}" ]; then
         requirements=(build ros-extra "$@")
     fi
@@ -20,10 +27,10 @@ prepare_environment() {
             echo "$(python3 --version 2>&1) is not supported: install Python 3.10 to 3.14" >&2
             return 1
         }
-        echo "making .venv ..."
-        # a ROS installation's rclpy is among the system's packages
+        echo "creating .venv ..."
+        # with ROS installed, rclpy is a system package
         python3 -m venv ${ROS_DISTRO:+--system-site-packages} "$venv" || {
-            echo "cannot make a virtual environment: install your system's python3-venv" >&2
+            echo "cannot create a virtual environment: install the system package python3-venv" >&2
             return 1
         }
     fi
@@ -44,20 +51,26 @@ print(*(name for name in ("cv2", "numpy", "rclpy", "sensor_msgs", "tqdm", "yaml"
             return 1
         fi
     fi
-    # installed as a user would, not linked: what runs is what a user gets; leftovers of an earlier build would get in, too
-    (
-        cd "$ENET_ROOT" || exit 1
-        rm -rf build enet_ros.egg-info
-        "${pip[@]}" --no-deps --no-build-isolation --force-reinstall . || exit 1
-        rm -rf build enet_ros.egg-info
-    ) || return 1
+    checksum=$(package_checksum) || return 1
+    if [ ! -x "$venv/bin/enet" ] || [ "$checksum" != "$(cat "$venv/installed-package.txt" 2>/dev/null)" ]; then
+        echo "installing enet_ros ..."
+        rm -f "$venv/installed-package.txt"
+        (
+            cd "$ENET_ROOT" || exit 1
+            rm -rf build enet_ros.egg-info  # files from an earlier build would be installed, too
+            # not an editable installation: what runs here is what a user gets
+            "${pip[@]}" --no-deps --no-build-isolation --force-reinstall . || exit 1
+            rm -rf build enet_ros.egg-info
+        ) || return 1
+        echo "$checksum" >"$venv/installed-package.txt"
+    fi
     exec 9<&-
     # shellcheck disable=SC1091
     . "$venv/bin/activate"
-    export HOME="${HOME:-$venv}"  # ROS puts its logs below it
+    export HOME="${HOME:-$venv}"  # ROS writes its logs below it
     export PYTHONUNBUFFERED=1
     export AMENT_PREFIX_PATH="$venv${AMENT_PREFIX_PATH:+:$AMENT_PREFIX_PATH}"
     export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$ENET_ROOT/config/fastdds.xml}"
-    # its own, so that this run and a robot nearby do not hear each other
+    # a random domain, so that this run does not exchange messages with a robot nearby
     export ROS_DOMAIN_ID=$((RANDOM % 100 + 1))
 }
