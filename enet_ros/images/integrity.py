@@ -6,7 +6,7 @@ import re
 import zlib
 from pathlib import Path
 
-from enet_ros.errors import DatasetError, one_line
+from enet_ros.errors import ImageFileError, one_line
 
 _PNG_START = b'\x89PNG\r\n\x1a\n'
 _JPEG_START = b'\xff\xd8'
@@ -19,13 +19,13 @@ def check_whole(path: Path) -> None:
     """Check that a PNG or JPEG file is complete and that the checksums of a PNG are right. Other files are not checked.
 
     Raises:
-        DatasetError: the file is truncated or damaged, or cannot be read.
+        ImageFileError: the file is truncated or damaged, or cannot be read.
 
     """
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DatasetError(f'cannot read {path}: {one_line(error)}') from error
+        raise ImageFileError(f'cannot read {path}: {one_line(error)}') from error
     if data.startswith(_PNG_START):
         whole = _png_is_whole(data)
     elif data.startswith(_JPEG_START):
@@ -33,7 +33,7 @@ def check_whole(path: Path) -> None:
     else:
         whole = True
     if not whole:
-        raise DatasetError(f'{path} is damaged or truncated: replace it')
+        raise ImageFileError(f'{path} is damaged or truncated: replace it')
 
 
 def _png_is_whole(data: bytes) -> bool:

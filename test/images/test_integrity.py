@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from enet_ros.errors import DatasetError
+from enet_ros.errors import ImageFileError
 from enet_ros.images.integrity import check_whole
 from enet_ros.images.synthetic import draw_scene
 
@@ -39,10 +39,10 @@ def test_complete_files_pass_and_truncated_files_do_not(data: bytes, tmp_path: P
     check_whole(path)
     for length in range(8, len(data), 37):
         path.write_bytes(data[:length])
-        with pytest.raises(DatasetError, match=r'image is damaged or truncated'):
+        with pytest.raises(ImageFileError, match=r'image is damaged or truncated'):
             check_whole(path)
     path.write_bytes(data[:-1])
-    with pytest.raises(DatasetError):
+    with pytest.raises(ImageFileError):
         check_whole(path)
 
 
@@ -53,7 +53,7 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_its_jpeg(tmp_path: Path) -> No
     check_whole(path)
     path.write_bytes(data[:-100])
     assert cv2.imread(str(path)) is not None  # OpenCV fills the rest
-    with pytest.raises(DatasetError, match=r'x.jpg is damaged or truncated'):
+    with pytest.raises(ImageFileError, match=r'x.jpg is damaged or truncated'):
         check_whole(path)
 
 
@@ -61,7 +61,7 @@ def test_a_png_with_a_damaged_byte_is_refused(tmp_path: Path) -> None:
     data = bytearray(FILES['png'])
     data[len(data) // 2] ^= 1
     (tmp_path / 'x.png').write_bytes(data)
-    with pytest.raises(DatasetError, match=r'x.png is damaged'):
+    with pytest.raises(ImageFileError, match=r'x.png is damaged'):
         check_whole(tmp_path / 'x.png')
 
 
