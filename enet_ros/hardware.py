@@ -15,31 +15,35 @@ from enet_ros.errors import EnetError, one_line
 
 log = logging.getLogger(__name__)
 
+CPU_INFO = Path('/proc/cpuinfo')
+"""Where Linux describes the CPU, one block for each processor."""
+
 
 @cache
-def cpu_info() -> dict[str, str]:
-    """Return the fields of the first processor in /proc/cpuinfo, names in lower case; empty where there is no such file."""
+def cpu_info(path: Path = CPU_INFO) -> dict[str, str]:
+    """Return the fields of the first processor in `path`, names in lower case; empty where the file cannot be read."""
     try:
-        first = Path('/proc/cpuinfo').read_text(encoding='utf-8').partition('\n\n')[0]
+        first = path.read_text(encoding='utf-8').partition('\n\n')[0]
     except OSError:
         return {}
     fields = (line.partition(':') for line in first.splitlines())
     return {name.strip().lower(): value.strip() for name, _, value in fields}
 
 
-def cpu_name() -> str:
-    """Return the model name of the CPU, or its architecture where the system does not tell."""
-    return cpu_info().get('model name', platform.machine())
+def cpu_name(path: Path = CPU_INFO) -> str:
+    """Return the model name of the CPU, or its architecture, such as aarch64, where the system does not give a name."""
+    return cpu_info(path).get('model name', platform.machine())
 
 
-def cpu_flags() -> frozenset[str]:
+def cpu_flags(path: Path = CPU_INFO) -> frozenset[str]:
     """Return the instruction sets of the CPU under the names that Linux uses, such as avx2; empty where unknown."""
-    return frozenset(cpu_info().get('flags', cpu_info().get('features', '')).split())
+    fields = cpu_info(path)
+    return frozenset(fields.get('flags', fields.get('features', '')).split())  # Arm calls them features
 
 
-def cpu_has_bf16() -> bool:
+def cpu_has_bf16(path: Path = CPU_INFO) -> bool:
     """Return whether an x86 CPU computes in bf16. Without these instructions bf16 is emulated and slower than float32."""
-    return not {'avx512_bf16', 'amx_bf16'}.isdisjoint(cpu_flags())
+    return not {'avx512_bf16', 'amx_bf16'}.isdisjoint(cpu_flags(path))
 
 
 @cache  # logs its warning once

@@ -1,4 +1,4 @@
-"""A model file of SegNet, the paper's baseline, for measuring what it costs: its weights are random."""
+"""A model file of SegNet, the paper's baseline, with random weights, to measure its cost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from enet_ros.network.registry import make_network
 
 
 def write_segnet(path: Path, like: ModelFile) -> None:
-    """Write an untrained SegNet with the classes of `like` to `path`; its labels mean nothing, its time is a trained one's.
+    """Write an untrained SegNet with the classes of `like`. Its labels are meaningless, its time is that of a trained one.
 
     Raises:
         EnetError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""What this machine can do at best: arithmetic and memory traffic, and so the least time that a network could take."""
+"""The limits of this machine: the highest rate of arithmetic and of memory traffic that a network could reach."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from functools import partial
 import torch
 from torch.nn import functional
 
+from enet_ros.network.inference import DTYPES
+
 _SECONDS = 1.0
 _CHANNELS = 256
 _COPY_BYTES = 2**28
-"""Far more than fits in any cache."""
-_TYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
+"""Far more than fits into any cache."""
 
 
 @dataclass(frozen=True)
 class Ceilings:
-    """The highest rates seen on a device."""
+    """The highest rates measured on a device."""
 
     device: str
     """cpu or cuda."""
     flops: dict[str, float]
-    """Floating-point operations a second of a large 3x3 convolution, by precision; a multiply-add counts as two."""
+    """Floating-point operations per second of a large 3x3 convolution, by precision; a multiply-add counts as two."""
     bytes: float
-    """Bytes a second, read and written, of a large copy in the device's memory."""
+    """Bytes per second of a large copy in the memory of the device, reads and writes together."""
 
 
 @torch.inference_mode()
 def measure_ceilings(device: str) -> Ceilings:
-    """Measure on `device`, cpu or cuda, with PyTorch's convolution and copy; takes some seconds."""
+    """Measure `device` (cpu or cuda) with PyTorch's convolution and copy. Takes some seconds."""
     images, side = (16, 128) if device == 'cuda' else (1, 64)
     flops = {}
-    for precision, dtype in _TYPES.items():
-        if precision == 'fp16' and device == 'cpu':  # no CPU engine computes in it
+    for precision, dtype in DTYPES.items():
+        if precision == 'fp16' and device == 'cpu':  # no engine computes in it on a CPU
             continue
         features, weights = (
             torch.randn(shape).to(device, dtype).to(memory_format=torch.channels_last)
@@ -49,7 +50,7 @@ def measure_ceilings(device: str) -> Ceilings:
 
 
 def _shortest(work: Callable[[], object], device: str) -> float:
-    """Return the seconds that `work` takes at the least."""
+    """Return the duration of the fastest of many runs of `work`, in seconds."""
     shortest, end = float('inf'), time.perf_counter() + _SECONDS
     while time.perf_counter() < end:
         if device == 'cuda':

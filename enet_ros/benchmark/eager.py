@@ -1,54 +1,56 @@
-"""The peer of every engine: the network as it is defined, in plain PyTorch, operation by operation."""
+"""The baseline of every engine: the network in plain PyTorch, operation by operation."""
 
 from __future__ import annotations
 
-import time
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from enet_ros.benchmark.case import EAGER
+from enet_ros.engines.base import EngineSpec, Prediction
+from enet_ros.network.inference import DTYPES
 from enet_ros.network.model_file import ModelFile
 from enet_ros.network.registry import load_network
 
 
 class EagerEngine:
-    """Nothing folded, fused, captured or laid out: what a reader of the paper would write first."""
+    """The network as the paper defines it: nothing folded, fused or captured, and PyTorch's default memory layout.
 
-    backend = 'torch-eager'
+    It has the interface of `Engine`, without the confidence.
+    """
 
-    def __init__(self, model: ModelFile, size: tuple[int, int], precision: str, batch: int) -> None:
-        """Load `model` for `batch` images of `size` (width, height) in `precision`, fp32 or fp16."""
-        self.size, self.precision, self.batch = size, precision, batch
+    is_new = False
+
+    def __init__(self, model: ModelFile, spec: EngineSpec) -> None:
+        """Load `model` for the size, batch and precision (one of `DTYPES`) of `spec`.
+
+        Raises:
+            EngineError: the network does not take images of this size.
+            ModelFileError: the weights do not fit their architecture.
+
+        """
+        self.spec = replace(replace(spec, backend='torch').resolve(model), backend=EAGER)  # the same rules as for torch
         self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        dtype = torch.float16 if self.precision == 'fp16' else torch.float32
-        self._network = load_network(model).to(self.device, dtype)
+        self._dtype = DTYPES[spec.precision]
+        self._scores = load_network(model).to(self.device, self._dtype)
         self._mean, self._std = (
-            torch.tensor(values, device=self.device, dtype=dtype).view(3, 1, 1)
+            torch.tensor(values, device=self.device, dtype=self._dtype).view(3, 1, 1)
             for values in (model.info.mean, model.info.std)
         )
-        self._image = torch.zeros(batch, size[1], size[0], 3, dtype=torch.uint8, device=self.device)
-
-    def infer(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the label ids (H x W, uint8) of `image` (H x W x 3, uint8, RGB), or of a batch of them."""
-        self._image = torch.from_numpy(image).reshape(self._image.shape).to(self.device)
-        labels: NDArray[np.uint8] = self._run().cpu().numpy()
-        return labels.reshape(image.shape[:-1])
-
-    def network_times(self, runs: int) -> list[float]:
-        """Return the milliseconds of each of `runs` runs on the last image, without copies to and from a GPU."""
-        times = []
-        for _ in range(runs):
-            start = time.perf_counter()
-            self._run()
-            if self.device == 'cuda':
-                torch.cuda.synchronize()
-            times.append(1e3 * (time.perf_counter() - start))
-        return times
 
     @torch.inference_mode()
-    def _run(self) -> Tensor:
-        # contiguous, PyTorch's default: else the pixels' layout, channels last, would go through the whole network
-        planes = self._image.permute(0, 3, 1, 2).contiguous().to(self._mean.dtype) / 255
-        return self._network((planes - self._mean) / self._std).argmax(1).to(torch.uint8)
+    def infer(self, images: NDArray[np.uint8]) -> Prediction:
+        """Return the labels of `images` (N x H x W x 3, uint8, RGB)."""
+        return Prediction(self.network(torch.from_numpy(images).to(self.device)).cpu().numpy())
+
+    def network(self, images: Tensor) -> Tensor:
+        """Return the class ids (N x H x W, uint8) of `images` (N x H x W x 3, uint8) on the engine's device."""
+        # contiguous: otherwise the camera's layout, channels last, would be kept through the whole network
+        planes = images.permute(0, 3, 1, 2).contiguous().to(self._dtype) / 255
+        return self._scores((planes - self._mean) / self._std).argmax(1).to(torch.uint8)
+
+    def store(self) -> None:
+        """Do nothing: this engine has nothing to cache."""

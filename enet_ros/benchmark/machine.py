@@ -1,4 +1,4 @@
-"""What a benchmark ran on."""
+"""Describe the machine that a benchmark runs on."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from enet_ros.hardware import has_nvidia_gpu
+from enet_ros.hardware import cpu_flags, cpu_name, has_nvidia_gpu
 from enet_ros.version import __version__
 
 _PACKAGES = ('torch', 'tensorrt', 'torch2trt', 'openvino', 'nncf', 'numpy')
 _FLAGS = ('avx2', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'amx_bf16', 'amx_int8', 'asimd', 'bf16', 'i8mm')
-"""Of a CPU, that decide which precision is fast."""
+"""The CPU instructions that decide which precision is fast."""
 
 
 def describe_machine() -> dict[str, str]:
-    """Return processor, GPU and versions, for the head of a table."""
-    cores = len(os.sched_getaffinity(0))
-    machine = {'CPU': f'{_cpu_name()}, {cores} cores for this process'}
+    """Return CPU, GPU, system and package versions, each as one line of text."""
+    flags = cpu_flags()
+    instructions = ', '.join(flag for flag in _FLAGS if flag in flags)
+    machine = {'CPU': f'{cpu_name()} ({instructions}), {len(os.sched_getaffinity(0))} cores for this process'}
     if (tegra := Path('/etc/nv_tegra_release')).is_file():
         machine['Jetson'] = tegra.read_text(encoding='utf-8').partition('\n')[0].strip('# ')
     if has_nvidia_gpu():
-        import torch
+        import torch  # optional, and large: only where it is in use anyway
 
         major, minor = torch.cuda.get_device_capability()
         machine['GPU'] = f'{torch.cuda.get_device_name()}, compute capability {major}.{minor}, CUDA {torch.version.cuda}'
@@ -34,15 +35,3 @@ def describe_machine() -> dict[str, str]:
             continue
     return machine | {'system': f'{platform.system()} {platform.release()}, Python {platform.python_version()}',
                       'packages': ', '.join(versions)}
-
-
-def _cpu_name() -> str:
-    """Return the processor's name and the instructions that matter here."""
-    try:
-        lines = [line.partition(':') for line in Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()]
-    except OSError:
-        return platform.machine()
-    found = {key.strip().lower(): value.strip() for key, _, value in lines}
-    flags = found.get('flags', found.get('features', '')).split()
-    name = found.get('model name', platform.machine())
-    return f'{name} ({", ".join(flag for flag in _FLAGS if flag in flags)})'

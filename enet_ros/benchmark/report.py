@@ -1,4 +1,4 @@
-"""Everything that a benchmark found, for readers and for machines."""
+"""The results of a benchmark as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from enet_ros.benchmark.measure import Case
+from enet_ros.benchmark.case import Case, Operation
 from enet_ros.benchmark.suite import Results
 from enet_ros.benchmark.tables import (
     CostRow,
@@ -20,17 +20,23 @@ from enet_ros.benchmark.tables import (
 )
 
 _NOISY = 2.5
-"""Times the median from which on the 99th percentile tells of other programs."""
-Operations = Sequence[tuple[str, int, float]]
+"""Ratio of the 99th percentile to the median above which other programs probably disturbed the measurement."""
 
 
 def report(machine: Mapping[str, str], results: Results, network_names: Mapping[str, str], costs: Sequence[CostRow],
-           floors: Sequence[Floor], profiles: Mapping[str, Operations],
+           floors: Sequence[Floor], profiles: Mapping[str, Sequence[Operation]],
            notes: Sequence[str] = ()) -> tuple[str, dict[str, Any]]:
-    """Return the tables as Markdown, and the same figures for JSON.
+    """Return the tables as Markdown, and the same figures as a value for JSON.
 
-    `network_names` gives each model's network, ENet or SegNet; `profiles` the operations of some engines, `notes` what
-    else could not be measured.
+    Args:
+        machine: The description of the machine.
+        results: The measurements.
+        network_names: The network of each model, ENet or SegNet.
+        costs: The rows of Table 3.
+        floors: The minimum times of measured cases.
+        profiles: The operations of engines, by a title.
+        notes: What else could not be measured, and why.
+
     """
     parts = [
         '\n'.join(f'* {name}: {value}' for name, value in machine.items()),
@@ -56,18 +62,19 @@ def report(machine: Mapping[str, str], results: Results, network_names: Mapping[
 
 
 def _key(case: Case) -> dict[str, str | int]:
-    return {'model': case.model.stem, 'backend': case.backend, 'precision': case.precision, 'width': case.size[0],
-            'height': case.size[1], 'batch': case.batch}
+    spec = case.spec
+    return {'model': case.model.stem, 'backend': spec.backend, 'precision': spec.precision, 'width': spec.width,
+            'height': spec.height, 'batch': spec.batch}
 
 
 def _noisy(results: Results) -> list[str]:
-    """Return a warning where the slowest end-to-end runs took far longer than the typical one."""
+    """Return a warning if the slowest end-to-end runs took far longer than the median."""
     worst = max((row.end_to_end_p99_ms / row.end_to_end_ms for row in results.rows), default=1)
     if worst <= _NOISY:
         return []
-    return [f'* the machine was busy: some runs took {worst:.1f} times as long as the median; measure again when it is not']
+    return [f'* the machine was busy: some runs took {worst:.1f} times as long as the median; end other programs and repeat']
 
 
 def _left_out(results: Results) -> list[str]:
-    """Return what was left out and why, one line for each backend, precision and reason."""
-    return list(dict.fromkeys(f'{case.backend} {case.precision}: {why}' for case, why in results.left_out.items()))
+    """Return what could not be measured and why, one line for each backend, precision and reason."""
+    return list(dict.fromkeys(f'{case.spec.backend} {case.spec.precision}: {why}' for case, why in results.left_out.items()))

@@ -1,11 +1,11 @@
-"""The paper's Tables 2 and 3 with this machine's figures, as Markdown."""
+"""The paper's Tables 2 and 3 with the figures of this machine, as Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from enet_ros.benchmark.measure import Case, Row
+from enet_ros.benchmark.case import Case, Operation, Row
 
 Size = tuple[int, int]
 PAPER_SIZES: tuple[Size, ...] = ((480, 320), (640, 360), (1280, 720), (1920, 1080))
@@ -19,41 +19,44 @@ _PAPER_TIMES: dict[str, dict[str, dict[Size, tuple[float, float]]]] = {
         'SegNet': {(640, 360): (69, 14.6), (1280, 720): (289, 3.5), (1920, 1080): (637, 1.6)},
     },
 }
-"""Milliseconds and frames a second of Table 2."""
+"""Milliseconds and images per second of Table 2."""
 _PAPER_COSTS = {'SegNet': (286.03, 29.46, 56.2), 'ENet': (3.83, 0.37, 0.7)}
 """GFLOPs, millions of parameters and megabytes of Table 3."""
 
 
 @dataclass(frozen=True)
 class CostRow:
-    """What Table 3 tells of a network."""
+    """The cost of a network, as in Table 3."""
 
     model: str
     network: str
     """ENet or SegNet."""
     classes: int
     gflops: float
-    """Of the convolutions for one image of 640x360; a multiply-add counts as two."""
+    """Operations of the convolutions for one 640x360 image, in billions; a multiply-add counts as two."""
     parameters: int
     fp16_mb: float
-    """Megabytes (2^20 bytes) that the parameters take in half precision."""
+    """Size of the parameters in half precision, in megabytes (2^20 bytes)."""
 
 
 @dataclass(frozen=True)
 class Floor:
-    """The least time that a measured case could take on its machine."""
+    """The minimum time of a measured case on its machine."""
 
     row: Row
     arithmetic_ms: float
-    """What the convolutions' operations take at the rate of a large convolution."""
+    """Time of the operations of its convolutions at the rate of a large convolution."""
     traffic_ms: float
-    """What the convolutions' inputs and outputs take at the rate of a large copy; caches may be faster."""
+    """Time to read and write the inputs, weights and outputs of its convolutions at the rate of a large copy. Caches may be
+    faster."""
 
 
 def times_table(rows: Sequence[Row], out_of_memory: Sequence[Case] = ()) -> str:
-    """Return Table 2: milliseconds and images a second end to end, by size; a dash where the memory did not suffice."""
+    """Return Table 2: milliseconds and images per second, end to end, by size. A dash means not enough memory."""
     cells = {(row.model, row.backend, row.precision, row.batch, (row.width, row.height)): row for row in rows}
-    missing = [(case.model.stem, case.backend, case.precision, case.batch, case.size) for case in out_of_memory]
+    missing = [
+        (case.model.stem, case.spec.backend, case.spec.precision, case.spec.batch, case.spec.size) for case in out_of_memory
+    ]
     sizes = _by_area(key[4] for key in (*cells, *missing))
     lines = _header(['ms / fps', 'backend', 'precision', 'device', 'batch'], sizes)
     devices = {(row.backend, row.precision): row.device for row in rows}
@@ -69,7 +72,7 @@ def times_table(rows: Sequence[Row], out_of_memory: Sequence[Case] = ()) -> str:
 
 
 def details_table(rows: Iterable[Row]) -> str:
-    """Return what Table 2 has no room for: the network alone, slow frames, memory, power, and the ratio to PyTorch eager."""
+    """Return the details of each row: the network alone, the slowest runs, memory, power and the ratio to PyTorch eager."""
     lines = _header(['model', 'backend', 'precision', 'batch', 'size', 'network ms', 'network p99', 'end to end ms',
                      'end to end p99', 'runs', 'memory MB', 'times eager', 'power W'], [])
     for row in rows:
@@ -83,9 +86,9 @@ def details_table(rows: Iterable[Row]) -> str:
 
 
 def ratios_table(rows: Sequence[Row], network_names: Mapping[str, str]) -> str:
-    """Return how many times as long SegNet takes as ENet, by backend and size, beside the paper's; empty without both.
+    """Return how many times as long as ENet SegNet takes, by backend and size, and the paper's ratios; empty without both.
 
-    `network_names` gives each model's network, ENet or SegNet; of several ENets the first counts.
+    `network_names` has the network of each model, ENet or SegNet. Of several ENets the first counts.
     """
     sizes = _by_area((row.width, row.height) for row in rows)
     times: dict[tuple[str, str, int], dict[str, dict[Size, float]]] = {}
@@ -109,7 +112,7 @@ def ratios_table(rows: Sequence[Row], network_names: Mapping[str, str]) -> str:
 
 
 def costs_table(costs: Sequence[CostRow]) -> str:
-    """Return Table 3, with the paper's figures in brackets and the ratio of the last SegNet to the first ENet."""
+    """Return Table 3, the paper's figures in brackets, and the ratio of the first SegNet to the first ENet."""
     lines = _header(['', 'classes', 'GFLOPs at 640x360', 'parameters', 'fp16 size'], [])
     for cost in costs:
         gflops, parameters, megabytes = _PAPER_COSTS[cost.network]
@@ -127,21 +130,21 @@ def costs_table(costs: Sequence[CostRow]) -> str:
 
 
 def floors_table(floors: Iterable[Floor]) -> str:
-    """Return how far the networks alone are from the least time that arithmetic and memory allow."""
+    """Return how far the networks alone are from the minimum time that arithmetic and memory allow."""
     lines = _header(['network alone', 'backend', 'precision', 'batch', 'size', 'ms', 'arithmetic ms', 'traffic ms',
-                     'of the larger'], [])
+                     'times the larger'], [])
     for floor in floors:
         row = floor.row
         lines.append(_line([
             row.model, row.backend, row.precision, str(row.batch), f'{row.width}x{row.height}', f'{row.engine_ms:.2f}',
             f'{floor.arithmetic_ms:.2f}', f'{floor.traffic_ms:.2f}',
-            f'{row.engine_ms / max(floor.arithmetic_ms, floor.traffic_ms):.1f} times',
+            f'{row.engine_ms / max(floor.arithmetic_ms, floor.traffic_ms):.1f}',
         ]))
     return '\n'.join(lines)
 
 
-def profile_table(operations: Sequence[tuple[str, int, float]]) -> str:
-    """Return the kinds of operations (name, number, milliseconds), the longest first, without those below 1 %."""
+def profile_table(operations: Sequence[Operation]) -> str:
+    """Return the kinds of operations in the given order, without those below 1 % of the time."""
     whole = sum(milliseconds for *_, milliseconds in operations)
     lines = _header(['operation', 'number', 'ms', 'share'], [])
     for kind, count, milliseconds in operations:

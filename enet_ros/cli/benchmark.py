@@ -12,7 +12,6 @@ from enet_ros.benchmark.report import report
 from enet_ros.benchmark.suite import (
     BENCHMARK_BACKENDS,
     BENCHMARK_PRECISIONS,
-    NETWORK_NAMES,
     benchmark_models,
     choose_backends,
     costs,
@@ -23,7 +22,7 @@ from enet_ros.benchmark.suite import (
 )
 from enet_ros.benchmark.tables import PAPER_SIZES
 from enet_ros.cli.arguments import add_json_argument, positive_integer, positive_number, size
-from enet_ros.errors import EnetError
+from enet_ros.errors import EnetError, one_line
 from enet_ros.files import check_writable, replacing, write_json
 from enet_ros.resources import default_model
 
@@ -37,38 +36,38 @@ def add_command(commands: Commands) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         'benchmark', help='measure speed, memory and cost on this machine',
-        description="Print the paper's Table 2 (milliseconds and images a second, by size) and Table 3 (operations, "
-                    "parameters, size) with this machine's figures. Every case runs in a process of its own; a dash is a "
-                    'case that the memory does not suffice for.',
+        description="Print the paper's Table 2 (milliseconds and images per second, by size) and Table 3 (operations, "
+                    'parameters, size) with the figures of this machine. Each case runs in its own process. A dash means '
+                    'not enough memory.',
     )
     parser.add_argument('--model', type=Path, nargs='+', default=[default_model()], metavar='FILE',
                         help='model files (default: the CamVid model of the package)')
     parser.add_argument('--sizes', type=size, nargs='+', default=PAPER_SIZES, metavar='WxH',
                         help="network sizes in pixels, multiples of 8 (default: the paper's)")
     parser.add_argument('--backends', nargs='+', choices=BENCHMARK_BACKENDS, metavar='BACKEND',
-                        help=f'from {", ".join(BENCHMARK_BACKENDS)} (default: all that are installed; torch-compile, which '
-                             'compiles for minutes on a CPU, with a GPU alone)')
+                        help=f'any of {", ".join(BENCHMARK_BACKENDS)} (default: all that are installed; torch-compile only '
+                             'with an NVIDIA GPU, because it compiles for minutes on a CPU)')
     parser.add_argument('--precisions', nargs='+', choices=BENCHMARK_PRECISIONS, default=BENCHMARK_PRECISIONS,
                         metavar='PRECISION',
-                        help=f'from {", ".join(BENCHMARK_PRECISIONS)} (default: all that backend and hardware have)')
+                        help=f'any of {", ".join(BENCHMARK_PRECISIONS)} (default: all that backend and hardware support)')
     parser.add_argument('--batch', type=positive_integer, nargs='+', default=[1], metavar='N',
-                        help='images at a time (default: 1)')
+                        help='images per run (default: 1)')
     parser.add_argument('--seconds', type=positive_number, default=3.0, metavar='S',
-                        help='time to measure each case, without warm-up (default: 3)')
+                        help='minimum seconds to measure each case, without warm-up (default: 3)')
     parser.add_argument('--segnet', action=argparse.BooleanOptionalAction, default=True,
                         help="also measure SegNet, the paper's baseline, with random weights (default: yes)")
     parser.add_argument('--profile', action='store_true',
-                        help='also tell where the time goes: the operations of the first model at the first size')
-    parser.add_argument('--markdown', type=Path, metavar='FILE', help='write the tables into this file, too')
+                        help='also print where the time goes: the operations of the first model at the first size')
+    parser.add_argument('--markdown', type=Path, metavar='FILE', help='also write the tables to this file')
     add_json_argument(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, print the tables and write what was asked for."""
+    """Measure, print the tables and write the requested files."""
     for path in (arguments.json, arguments.markdown):
         if path:
-            check_writable(path)  # before the measurements, which take long
+            check_writable(path)  # now, because the measurements take long
     backends = choose_backends(arguments.backends)
     with benchmark_models(arguments.model, arguments.segnet) as models:
         cases = make_cases(models, backends, arguments.precisions, arguments.sizes, arguments.batch, arguments.seconds)
@@ -79,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         profiles = {}
         if arguments.profile:
             profiles = _attempt('profile', lambda: profile_all(results.rows, models, arguments.sizes[0]), notes) or {}
-        networks = {path.stem: NETWORK_NAMES[model.info.architecture.network] for path, model in models.items()}
+        networks = {path.stem: model.info.architecture.title for path, model in models.items()}
     text, data = report(describe_machine(), results, networks, counted, least, profiles, notes)
     print(text)
     if arguments.markdown:
@@ -91,11 +90,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _attempt(what: str, work: Callable[[], Outcome], notes: list[str]) -> Outcome | None:
-    """Return what `work` does, or None with a note why not: what was measured before must not be lost by it."""
+    """Return the result of `work`, or None after adding a note about its failure, which must not lose the measurements."""
     try:
         return work()
     except KeyboardInterrupt:
         notes.append(f'{what}: interrupted')
-    except (EnetError, RuntimeError) as error:  # CUDA's lack of memory is a RuntimeError
-        notes.append(f'{what}: {" ".join(str(error).split())}')
+    except (EnetError, RuntimeError) as error:  # CUDA reports a lack of memory as a RuntimeError
+        notes.append(f'{what}: {one_line(error)}')
     return None

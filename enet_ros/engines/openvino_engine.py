@@ -74,6 +74,11 @@ class OpenVinoEngine:
         confidence = request.get_output_tensor(1).data if self.spec.confidence else None
         return Prediction(request.get_output_tensor(0).data, confidence)
 
+    @property
+    def request(self) -> Any:  # noqa: ANN401 - openvino.InferRequest, which has no types
+        """Return OpenVINO's inference request. Its `infer()` runs the network again on the last images, for a benchmark."""
+        return self._held.request
+
     def store(self) -> None:
         """Put the quantised graph into the cache, if this engine made one."""
         if self._quantized is not None:
