@@ -1,1 +1,1 @@
-"""ENet (Paszke et al. 2016) and SegNet, its baseline: the networks, their model file, and their forms for inference."""
+"""ENet (Paszke et al. 2016) and its baseline SegNet: the networks, their model files and their forms for inference."""

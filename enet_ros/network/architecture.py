@@ -20,7 +20,7 @@ def is_valid_size(size: tuple[int, int], smallest: int = SIZE_MULTIPLE) -> bool:
 def describe_sizes(near: tuple[int, int], smallest: int = SIZE_MULTIPLE) -> str:
     """Return the size rule for an error message, with the valid size that is nearest to `near` (width, height)."""
     width, height = (max(smallest, round(side / SIZE_MULTIPLE) * SIZE_MULTIPLE) for side in near)
-    return (f'width and height must be multiples of {SIZE_MULTIPLE}, at least {smallest}, for example {width}x{height}')
+    return f'width and height must be multiples of {SIZE_MULTIPLE}, at least {smallest}, for example {width}x{height}'
 
 
 @dataclass(frozen=True)

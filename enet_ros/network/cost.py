@@ -1,4 +1,4 @@
-"""What a network costs: parameters and floating-point operations."""
+"""The cost of a network: parameters, floating-point operations and memory traffic."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Cost:
     flops: int
     """Floating-point operations of all convolutions for one image; a multiply-add counts as two."""
     traffic: int
-    """Values that pass through memory for one image if every convolution reads its input and weights and writes its output,
-    and everything between them is joined to them."""
+    """Values that all convolutions read (inputs and weights) and write (outputs) for one image. Other operations are not
+    counted: a runtime can fuse them into the convolutions."""
 
 
 def cost(network: nn.Module, width: int, height: int) -> Cost:
-    """Count the cost of `network` on one image of `width` x `height` pixels, from shapes alone."""
+    """Return the cost of `network` for one image of `width` x `height` pixels, from shapes without computing anything."""
     shapes_only = copy.deepcopy(network).to('meta').eval()
     traffic = 0
 

@@ -1,8 +1,8 @@
 """ENet, block by block as in the paper (Paszke et al. 2016, sections 3 and 4, Table 1, Figure 2).
 
-Where the paper is silent its authors' released model decides; where that differs from the paper (the number of activations
-in Figure 3), the paper does. Every convolution that batch normalisation follows is a `ConvNorm`, so that folding for
-inference is one rule. Blocks carry the paper's numbers in `encoder.stage1` (bottleneck 1.0 to 1.4) and so on.
+What the paper leaves open follows the authors' released model. Where the two differ, as in the number of activations (Figure
+3), this module follows the paper. Every convolution with batch normalisation is a `ConvNorm`, so that one rule folds all of
+them for inference. Names follow the paper: `encoder.down1` is bottleneck 1.0, `encoder.stage1` has bottlenecks 1.1 to 1.4.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ class Initial(nn.Module):
     """The initial block (Figure 2a): N x 3 x H x W to N x 16 x H/2 x W/2."""
 
     def __init__(self) -> None:
-        """Make the 13 filters that the 3 pooled channels join."""
+        """Create the block: 13 filters and 3 pooled channels make 16 channels."""
         super().__init__()
         self.convolution = ConvNorm(nn.Conv2d(3, 13, 3, stride=2, padding=1))
         self.pooled_norm: nn.Module = nn.BatchNorm2d(3, eps=BATCH_NORM_EPSILON)
         self.activation = nn.PReLU(16)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the block's features."""
+        """Return the features of `image`."""
         pooled = self.pooled_norm(functional.max_pool2d(image, 2, 2))
         return self.activation(torch.cat((self.convolution(image), pooled), 1))
 
 
 class Bottleneck(nn.Module):
-    """A bottleneck that keeps channels and size (Figure 2b): a projection, a main convolution, an expansion, an addition."""
+    """A bottleneck that keeps channels and size (Figure 2b): projection, main convolution, expansion, addition."""
 
     def __init__(self, channels: int, dropout: float, *, dilation: int = 1, asymmetric: bool = False,
                  activation: str = 'prelu') -> None:
-        """Make the block with a 3x3 main convolution, dilated by `dilation`, or with 5x1 and 1x5 when `asymmetric`."""
+        """Create the block. Its main convolution is 3x3 with `dilation`, or 5x1 followed by 1x5 if `asymmetric`."""
         super().__init__()
         inner = channels // 4
         main = (
@@ -70,10 +70,10 @@ class Bottleneck(nn.Module):
 
 
 class Downsampling(nn.Module):
-    """A bottleneck that halves the size: max pooling on the main branch, a 2x2 projection with stride 2 beside it."""
+    """A bottleneck that halves the size: max pooling in the main branch, a 2x2 projection with stride 2 in the other."""
 
     def __init__(self, channels_in: int, channels_out: int, dropout: float, pooling: Pooling) -> None:
-        """Make the block; the main branch gains zero channels behind its own up to `channels_out`."""
+        """Create the block. Zero channels are appended to the main branch, up to `channels_out`."""
         super().__init__()
         inner = channels_out // 4
         self.pooling = pooling
@@ -89,17 +89,17 @@ class Downsampling(nn.Module):
         self.activation = nn.PReLU(channels_out)
 
     def forward(self, features: Tensor) -> tuple[Tensor, object]:
-        """Return features of half the size and the positions of the pooled maxima, for the decoder."""
+        """Return features of half the size, and the positions of the maxima for the decoder."""
         pooled, positions = self.pooling.pool(features)
         pooled = functional.pad(pooled, (0, 0, 0, 0, 0, self.new_channels))
         return self.activation(pooled + self.branch(features)), positions
 
 
 class Upsampling(nn.Module):
-    """A bottleneck that doubles the size: unpooling on the main branch, a transposed convolution beside it."""
+    """A bottleneck that doubles the size: unpooling in the main branch, a transposed convolution in the other."""
 
     def __init__(self, channels_in: int, channels_out: int, dropout: float, pooling: Pooling, activation: str) -> None:
-        """Make the block."""
+        """Create the block."""
         super().__init__()
         inner = channels_out // 4
         self.pooling = pooling
@@ -115,7 +115,7 @@ class Upsampling(nn.Module):
         self.activation = _activation(activation, channels_out)
 
     def forward(self, features: Tensor, positions: object) -> Tensor:
-        """Return features of twice the size, the main branch's values at `positions`."""
+        """Return features of twice the size, with the values of the main branch at `positions`."""
         branch = self.branch(features)
         size = (branch.shape[-2], branch.shape[-1])
         return self.activation(self.pooling.unpool(self.main(features), positions, size) + branch)
@@ -127,7 +127,7 @@ class Encoder(nn.Module):
     channels = 128
 
     def __init__(self, pooling: Pooling) -> None:
-        """Make the 23 blocks of the encoder."""
+        """Create the 23 blocks of the encoder."""
         super().__init__()
         self.initial = Initial()
         self.down1 = Downsampling(16, 64, 0.01, pooling)
@@ -137,7 +137,7 @@ class Encoder(nn.Module):
         self.stage3 = nn.Sequential(*self._context_blocks())
 
     def _context_blocks(self) -> Iterable[Bottleneck]:
-        """Yield bottlenecks 2.1 to 2.8, which stage 3 repeats."""
+        """Yield bottlenecks 2.1 to 2.8. Stage 3 repeats them."""
         yield Bottleneck(self.channels, 0.1)
         yield Bottleneck(self.channels, 0.1, dilation=2)
         yield Bottleneck(self.channels, 0.1, asymmetric=True)
@@ -158,14 +158,14 @@ class Decoder(nn.Module):
     """Stages 4 and 5 and the last transposed convolution: N x 128 x H/8 x W/8 to N x classes x H x W."""
 
     def __init__(self, architecture: ENetArchitecture, pooling: Pooling) -> None:
-        """Make the decoder with the options of `architecture`."""
+        """Create the decoder with the options of `architecture`."""
         super().__init__()
         activation, dropout = architecture.decoder_activation, architecture.decoder_dropout
         self.up4 = Upsampling(Encoder.channels, 64, dropout, pooling, activation)
         self.stage4 = nn.Sequential(*(Bottleneck(64, dropout, activation=activation) for _ in range(2)))
         self.up5 = Upsampling(64, 16, dropout, pooling, activation)
         self.stage5 = nn.Sequential(Bottleneck(16, dropout, activation=activation))
-        extra = architecture.last_kernel - 2  # a 3x3 kernel reaches one pixel further on each side
+        extra = architecture.last_kernel - 2  # 1 for a 3x3 kernel: doubles the size as a 2x2 kernel does
         self.fullconv = nn.ConvTranspose2d(
             16, architecture.classes, architecture.last_kernel, stride=2, padding=extra, output_padding=extra
         )
@@ -178,16 +178,16 @@ class Decoder(nn.Module):
 
 
 class ENet(nn.Module):
-    """The whole network: RGB in [0, 1], N x 3 x H x W float, to class scores N x classes x H x W.
+    """The whole network: normalised RGB (N x 3 x H x W, float) to class scores (N x classes x H x W).
 
-    H and W must be multiples of `SIZE_MULTIPLE`; resize or pad outside. The state dict does not depend on `pooling`.
+    H and W must be multiples of `SIZE_MULTIPLE`. The state dict does not depend on `pooling`.
     """
 
     classifier_name = 'decoder.fullconv'
-    """The layer whose weights mean classes."""
+    """The layer that gives the class scores."""
 
     def __init__(self, architecture: ENetArchitecture, pooling: Pooling | None = None) -> None:
-        """Make an untrained network whose three up- and downsampling pairs use `pooling` (default: PyTorch's own)."""
+        """Create an untrained network. `pooling` is the kind of its downsampling and upsampling (default: PyTorch's own)."""
         super().__init__()
         chosen = pooling or IndexPooling()
         self.encoder = Encoder(chosen)
@@ -202,11 +202,11 @@ class EncoderClassifier(nn.Module):
     """An encoder with a 1x1 classifier, for the first training stage: N x 3 x H x W to N x classes x H/8 x W/8."""
 
     def __init__(self, encoder: Encoder, classes: int) -> None:
-        """Put an untrained classifier on `encoder`, which is shared, not copied."""
+        """Add an untrained classifier to `encoder`, which is shared, not copied."""
         super().__init__()
         self.encoder = encoder
         self.classifier = nn.Conv2d(Encoder.channels, classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the class scores at an eighth of the size."""
+        """Return the class scores of `image`."""
         return self.classifier(self.encoder(image)[0])

@@ -1,4 +1,4 @@
-"""Fold batch normalisation into convolutions: the same function with fewer operations."""
+"""Fold batch normalisation into convolutions: fewer operations for the same result."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Network = TypeVar('Network', bound=nn.Module)
 
 
 def fold(network: Network) -> Network:
-    """Return a copy of `network` for inference: every `ConvNorm` one convolution, no dropout, in evaluation mode.
+    """Return a copy of `network` for inference: in evaluation mode, each `ConvNorm` as one convolution, without dropout.
 
-    Fold before casting to a smaller type: the products are rounded once, in float32.
-    The 3 pooled channels of the initial block keep their normalisation, for no convolution stands before it.
+    Fold before casting to a smaller type, so that the folded weights are rounded once. The normalisation of the 3 pooled
+    channels of ENet's initial block stays: it does not follow a convolution.
     """
     folded = copy.deepcopy(network).eval()
     _fold_children(folded)

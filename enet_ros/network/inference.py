@@ -1,4 +1,4 @@
-"""The network as it runs on a robot: camera bytes in, class ids and, on request, their probability out."""
+"""The network as engines run it: from image bytes to class ids and, on request, their probabilities."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class InferenceNetwork(nn.Module):
     std: Tensor
 
     def __init__(self, model: ModelFile, pooling: Pooling | None = None, *, confidence: bool = False) -> None:
-        """Make the network of `model`. It computes in float32 unless it is moved to another type."""
+        """Create the network of `model`. It computes in float32 unless it is moved to another type."""
         super().__init__()
         self.confidence = confidence
         self.network = fold(load_network(model, pooling))
@@ -32,16 +32,16 @@ class InferenceNetwork(nn.Module):
         self.register_buffer('std', torch.tensor(model.info.std).view(3, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Return the class ids of every pixel or, with `confidence`, the ids and their probabilities."""
+        """Return the class id of every pixel or, with `confidence`, the ids and their probabilities."""
         scores: Tensor = self.network(self.normalise(image))
         labels = self.classify(scores)
         return (labels, self.rate(scores)) if self.confidence else labels
 
-    # methods of their own, so that a runtime that traces the network can replace them
+    # separate methods, so that a network for another runtime can replace them
 
     def normalise(self, image: Tensor) -> Tensor:
-        """Return the planes that the network takes, N x 3 x H x W, of `image`."""
-        # cast first: casting is the only operation TensorRT has for bytes
+        """Return the input of the network, N x 3 x H x W, for `image` (N x H x W x 3, uint8)."""
+        # cast first: TensorRT has no other operation for bytes
         planes = image.to(self.mean.dtype).permute(0, 3, 1, 2) / 255
         return (planes - self.mean) / self.std
 
@@ -51,6 +51,6 @@ class InferenceNetwork(nn.Module):
 
     def rate(self, scores: Tensor) -> Tensor:
         """Return the softmax probability of the class with the highest score, N x H x W, uint8, 0 to 255."""
-        # the largest term of the softmax is exp(0); in float32, since a sum of exponentials in half loses digits
+        # the largest term of the softmax is exp(0) = 1; in float32, because a sum of exponentials in half loses digits
         shifted = scores.float() - scores.amax(1, keepdim=True).float()
         return (255 / shifted.exp().sum(1) + 0.5).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""What the networks are made of, beside PyTorch's own layers and the pooling."""
+"""A layer that both networks use."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ BATCH_NORM_EPSILON = 1e-3  # the authors' release
 
 
 class ConvNorm(nn.Module):
-    """A convolution and its batch normalisation; `fold` of `folding.py` turns the pair into one convolution."""
+    """A convolution followed by batch normalisation. `fold` of `folding.py` replaces the pair by one convolution."""
 
     def __init__(self, convolution: nn.Conv2d | nn.ConvTranspose2d) -> None:
-        """Follow `convolution` by a batch normalisation of its output channels."""
+        """Add batch normalisation of the output channels to `convolution`."""
         super().__init__()
         self.convolution = convolution
         self.norm = nn.BatchNorm2d(convolution.out_channels, eps=BATCH_NORM_EPSILON)

@@ -1,7 +1,7 @@
-"""The network as inference runtimes run it fastest: the function of `InferenceNetwork` in operations that cost them less.
+"""The network in operations that inference runtimes run fastest, with the results of `InferenceNetwork`.
 
-PyTorch's own kernels gain nothing by it. What each form is for was measured with OpenVINO 2026.4 on a CPU with AVX-512,
-640x360, float32; docs/performance.md has the table.
+PyTorch's own kernels are not faster with them. What each change gains was measured with OpenVINO 2026.4 at 640x360 in
+float32 on an AMD EPYC with AVX-512; docs/performance.md has the table.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from enet_ros.network.model_file import ModelFile
 from enet_ros.network.pooling import CornerPooling
 
 VECTOR = 16
-"""Channels from which on a PReLU is faster as a maximum: those that fill a register of 512 bits."""
+"""Minimum number of channels for which a PReLU is faster as a maximum: the float32 values in a 512-bit register."""
 
 
 class PortableNetwork(InferenceNetwork):
-    """The function of `InferenceNetwork`, always with the confidence: a runtime leaves out the output it does not need."""
+    """`InferenceNetwork` for export, always with the confidence. A runtime can drop the output it does not need."""
 
     def __init__(self, model: ModelFile) -> None:
-        """Make the network of `model`, in float32."""
+        """Create the network of `model`, in float32."""
         super().__init__(model, CornerPooling(), confidence=True)
         _rewrite(self.network)
 
     def normalise(self, image: Tensor) -> Tensor:
-        """Return the planes that the network takes, N x 3 x H x W, of `image`."""
-        # while the channels are still last, which is how convolutions want them: moving them is then free
+        """Return the input of the network, N x 3 x H x W, for `image` (N x H x W x 3, uint8)."""
+        # before the permutation: convolutions read channels-last data, so that the runtime need not move anything
         pixels = (image.to(self.mean.dtype) / 255 - self.mean.flatten()) / self.std.flatten()
         return pixels.permute(0, 3, 1, 2)
 
     def classify(self, scores: Tensor) -> Tensor:
         """Return the class of the highest score of every pixel, N x H x W, uint8."""
         images, _, height, width = scores.shape
-        # as if every image were one row: the runtime then moves the classes apart first, and argmax takes 0.2 ms, not 6
+        # as one row per image: the runtime then moves each class into its own plane first, and argmax takes 0.2 ms, not 6
         return scores.flatten(2).argmax(1).to(torch.uint8).reshape(images, height, width)
 
     def rate(self, scores: Tensor) -> Tensor:
@@ -47,10 +47,10 @@ class PortableNetwork(InferenceNetwork):
 
 
 class MaximumPReLU(nn.Module):
-    """A PReLU all of whose slopes are 1 at the most, as a maximum, bit for bit.
+    """A PReLU with slopes of at most 1 as a maximum, with bit-identical results.
 
-    Runtimes join products and maxima to the operations around them, but append a PReLU with a slope for each channel to the
-    convolution before it, at more cost.
+    Runtimes fuse products and maxima with the operations around them. They append a PReLU with one slope per channel to the
+    convolution before it, which costs more.
     """
 
     def __init__(self, prelu: nn.PReLU) -> None:
@@ -59,19 +59,19 @@ class MaximumPReLU(nn.Module):
         self.slopes = nn.Parameter(prelu.weight.detach().view(-1, 1, 1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return features of the shape of `features`, N x C x H x W."""
+        """Return features with the shape of `features`, N x C x H x W."""
         return torch.maximum(features, features * self.slopes)
 
 
 class JoinedInitial(nn.Module):
-    """A folded `Initial` without concatenation: two convolutions of 16 channels, whose sum holds those of each in place.
+    """A folded `Initial` without concatenation: the sum of two convolutions that fill different channels of the 16.
 
-    So all of it keeps one memory layout, and activation and sum join the convolution. The bytes that are pooled are taken
-    apart while their channels are last: 3 of them are too few for the runtimes' pooling.
+    Everything then has the same memory layout, and the runtime fuses sum and activation with the convolution. Pooling uses
+    strided slices of channels-last data, because the pooling of runtimes is slow with only 3 channels.
     """
 
     def __init__(self, initial: Initial) -> None:
-        """Take the weights of `initial`, whose convolution is folded already."""
+        """Take the weights of `initial`. Its convolution must be folded."""
         super().__init__()
         convolution, norm = initial.convolution, initial.pooled_norm
         assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
@@ -91,7 +91,7 @@ class JoinedInitial(nn.Module):
             self.pooled.bias[filters:] = norm.bias - norm.running_mean * scale  # type: ignore[index]
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the block's features, N x 16 x H/2 x W/2, of N x 3 x H x W."""
+        """Return the features, N x 16 x H/2 x W/2, of `image`, N x 3 x H x W."""
         pixels = image.permute(0, 2, 3, 1)
         rows = torch.maximum(pixels[:, 0::2], pixels[:, 1::2])
         pooled = torch.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
@@ -99,7 +99,7 @@ class JoinedInitial(nn.Module):
 
 
 def _rewrite(module: nn.Module) -> None:
-    """Put the forms of this module into `module`, which is folded."""
+    """Replace parts of `module`, which is folded, by the forms of this module."""
     for name, child in module.named_children():
         if isinstance(child, Initial):
             child = JoinedInitial(child)

@@ -1,4 +1,4 @@
-"""What a network's PReLUs learned: the slopes of their negative sides, by depth; free of torch."""
+"""The slopes that the PReLUs of an ENet learned, by depth. Free of PyTorch."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ _BLOCKS = (
     'decoder.up4', *(f'decoder.stage4.{number}' for number in range(2)),
     'decoder.up5', 'decoder.stage5.0',
 )
-# within a block: after the projection, after the main convolution, after the addition
+# within a block: after the projection, the main convolution and the addition
 _PLACES = ('branch.1', 'branch.3', 'activation')
 
 
 @dataclass(frozen=True)
 class Slopes:
-    """The slopes of one PReLU over its channels."""
+    """The slopes of the channels of one PReLU."""
 
     layer: str
-    """Name of the module in `network/enet.py`, such as encoder.stage1.0.activation."""
+    """Name of the module in `enet.py`, for example encoder.stage1.0.activation."""
     mean: float
     min: float
     max: float
 
     @property
     def part(self) -> str:
-        """Return what it belongs to: encoder or decoder."""
+        """Return the part of the network: encoder or decoder."""
         return self.layer.partition('.')[0]
 
     @property
     def ends_block(self) -> bool:
-        """Return whether it stands in the main branch, which is at the end of a block."""
+        """Return whether it follows the addition at the end of a block."""
         return self.layer.endswith('.activation')
 
 
 def prelu_slopes(weights: Mapping[str, NDArray[np.float32]]) -> list[Slopes]:
-    """Return the slopes of every PReLU among the weights of an ENet, in the order of the forward pass."""
+    """Return the slopes of every PReLU in the weights of an ENet, in the order of the forward pass."""
     layers = (f'{block}.{place}' for block in _BLOCKS for place in _PLACES)
     learned = ((layer, weights[f'{layer}.weight']) for layer in layers if f'{layer}.weight' in weights)
     return [Slopes(layer, float(values.mean()), float(values.min()), float(values.max())) for layer, values in learned]

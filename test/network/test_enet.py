@@ -13,7 +13,7 @@ from enet_ros.network.enet import Bottleneck, Downsampling, EncoderClassifier, E
 from enet_ros.network.folding import fold
 from enet_ros.network.pooling import CornerPooling
 
-# the paper's Table 1 for a 512x512 input, one row a block
+# the paper's Table 1 for a 512x512 input, one row per block
 TABLE_1 = (
     [('initial', 16, 256), ('bottleneck1.0', 64, 128)]
     + [('bottleneck1.x', 64, 128)] * 4
@@ -37,7 +37,7 @@ def test_every_block_has_the_shape_of_table_1(last_kernel: int) -> None:
     assert [tuple(shape.shape) for shape in shapes] == [(1, channels, side, side) for _, channels, side in TABLE_1]
 
 
-def test_stages_2_and_3_have_the_kinds_of_convolution_of_table_1() -> None:
+def test_stages_2_and_3_have_the_convolutions_of_table_1() -> None:
     encoder = ENet(ENetArchitecture(11)).encoder
     for stage in (encoder.stage2, encoder.stage3):
         kinds = []
@@ -56,22 +56,22 @@ def test_the_encoder_has_the_67_activations_of_figure_3() -> None:
 
 
 @pytest.mark.parametrize(('last_kernel', 'parameters'), [(3, 366_167), (2, 364_647)])
-def test_parameter_counts(last_kernel: int, parameters: int) -> None:
+def test_the_number_of_parameters_is_that_of_the_last_kernel(last_kernel: int, parameters: int) -> None:
     architecture = ENetArchitecture(19, last_kernel=last_kernel)
     assert cost(ENet(architecture), 640, 360).parameters == parameters
 
 
-def test_operations_at_the_papers_size() -> None:
+def test_operations_at_the_size_of_table_3() -> None:
     assert round(cost(ENet(ENetArchitecture(19)), 640, 360).flops / 1e9, 2) == 3.62
 
 
-def test_internal_widths_are_a_quarter_of_the_output() -> None:
+def test_internal_width_is_a_quarter_of_the_output() -> None:
     network = ENet(ENetArchitecture(11))
     blocks = (network.encoder.down1, network.encoder.down2, network.decoder.up4, network.decoder.up5)
     assert [block.branch[0].convolution.out_channels for block in blocks] == [16, 32, 16, 4]
 
 
-def test_dropout_is_a_hundredth_in_stage_1_and_a_tenth_after() -> None:
+def test_dropout_is_0_01_in_stage_1_and_0_1_in_stages_2_and_3() -> None:
     network = ENet(ENetArchitecture(11, decoder_dropout=0.05))
 
     def rates(module: nn.Module) -> set[float]:
@@ -88,7 +88,7 @@ def test_dropout_is_a_hundredth_in_stage_1_and_a_tenth_after() -> None:
 def test_both_poolings_and_folding_give_the_same_scores(options: dict[str, object]) -> None:
     architecture = ENetArchitecture(5, **options)
     torch.manual_seed(0)
-    # in float64: rounding in float32 moves a maximum now and then, and with it what is unpooled
+    # in float64: in float32, rounding moves a few maxima, and the unpooled values with them
     network = randomize(ENet(architecture)).double()
     image = torch.rand(2, 3, 64, 96, dtype=torch.float64)
     with torch.inference_mode():
@@ -99,17 +99,17 @@ def test_both_poolings_and_folding_give_the_same_scores(options: dict[str, objec
         folded = fold(network)
         torch.testing.assert_close(folded(image), scores, rtol=1e-9, atol=1e-9)
     norms = [module for module in folded.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert len(norms) == 1  # that of the initial block's pooled channels
+    assert len(norms) == 1  # of the pooled channels of the initial block
 
 
-def test_folding_leaves_the_original_alone() -> None:
+def test_folding_does_not_change_the_original() -> None:
     network = randomize(ENet(ENetArchitecture(5)))
     before = copy.deepcopy(network.state_dict())
     fold(network)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
-def test_the_encoder_classifier_scores_at_an_eighth_of_the_size() -> None:
+def test_the_encoder_classifier_gives_scores_at_an_eighth_of_the_size() -> None:
     network = ENet(ENetArchitecture(5))
     assert EncoderClassifier(network.encoder, 5).eval()(torch.rand(1, 3, 64, 96)).shape == (1, 5, 8, 12)
 
@@ -121,6 +121,6 @@ def test_the_encoder_classifier_scores_at_an_eighth_of_the_size() -> None:
     ({'classes': 5, 'decoder_dropout': 1.0}, '1.0'),
     ({'classes': 5, 'last_kernel': 4}, '4'),
 ])
-def test_an_architecture_that_is_none_is_refused(options: dict[str, object], reason: str) -> None:
+def test_an_invalid_architecture_is_refused_by_its_value(options: dict[str, object], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         ENetArchitecture(**options)

@@ -8,7 +8,7 @@ from torch.nn import functional
 from enet_ros.network.pooling import CornerPooling, IndexPooling, Pooling
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
-# PyTorch's own unpooling knows no 16-bit floats on a CPU
+# PyTorch's own unpooling does not support 16-bit floats on every CPU
 CASES = [(IndexPooling(), torch.float32), *((CornerPooling(), dtype) for dtype in FLOATS)]
 
 
@@ -21,11 +21,11 @@ def _equals_pytorch(pooling: Pooling, image: Tensor) -> None:
     expected, indices = functional.max_pool2d(image, 2, 2, return_indices=True)
     pooled, positions = pooling.pool(image)
     assert torch.equal(_bits(pooled), _bits(expected))
-    # other values than the maxima, as in the decoder: what is unpooled shows the positions alone
+    # other values than the maxima, as in the decoder, so that they only show the positions
     values = torch.arange(1, expected.numel() + 1).remainder(251).reshape(expected.shape).to(image.dtype)
     size = (image.shape[-2], image.shape[-1])
     unpooled = pooling.unpool(values, positions, size)
-    # in float32: PyTorch unpools no 16-bit floats on every CPU, and these values are exact in all types
+    # in float32, because of the CPUs without 16-bit unpooling; these values are exact in all types
     expected_unpooled = functional.max_unpool2d(values.float(), indices, 2, 2, output_size=list(size))
     assert torch.equal(unpooled.float(), expected_unpooled)
 
@@ -39,13 +39,13 @@ def test_pooling_and_unpooling_equal_pytorch(pooling: Pooling, size: tuple[int, 
 
 @pytest.mark.parametrize('dtype', FLOATS)
 def test_ties_signed_zeros_and_infinities_equal_pytorch(dtype: torch.dtype) -> None:
-    # every arrangement of these values over the four corners of a window: all ties there are
+    # every arrangement of these values over the four corners of a window, so all possible ties
     values = torch.tensor([-torch.inf, -1.0, -0.0, 0.0, 1.0, torch.inf])
     corners = torch.cartesian_prod(values, values, values, values)
     image = corners.reshape(-1, 1, 2, 2).to(dtype)
     _equals_pytorch(CornerPooling(), image)
 
 
-def test_a_tie_goes_to_the_first_corner_alone() -> None:
+def test_only_the_first_corner_wins_a_tie() -> None:
     pooled, positions = CornerPooling().pool(torch.ones(1, 1, 2, 2))
     assert CornerPooling().unpool(pooled, positions, (2, 2)).tolist() == [[[[1, 0], [0, 0]]]]

@@ -13,6 +13,7 @@ from torch import nn
 
 from enet_ros.cli.main import main
 from enet_ros.datasets.prepared import Dataset
+from enet_ros.engines.base import EngineSpec
 from enet_ros.engines.create import create_engine
 from enet_ros.images.files import write_image
 from enet_ros.images.synthetic import draw_scene
@@ -36,7 +37,7 @@ LAYERS = (
 )
 
 
-def test_its_convolutions_are_those_of_the_authors_release() -> None:
+def test_convolutions_are_those_of_the_authors_release() -> None:
     with torch.device('meta'):
         network = SegNet(SegNetArchitecture(19)).eval()
     shapes = []
@@ -47,13 +48,13 @@ def test_its_convolutions_are_those_of_the_authors_release() -> None:
     assert shapes == LAYERS
     assert {convolution.kernel_size for convolution in convolutions} == {(3, 3)}
     kinds = [sum(isinstance(module, kind) for module in network.modules()) for kind in (ConvNorm, nn.ReLU)]
-    assert kinds == [25, 25]  # after all but the last
+    assert kinds == [25, 25]  # after all convolutions except the last
 
 
-def test_its_cost_is_that_of_table_3() -> None:
+def test_cost_is_that_of_table_3() -> None:
     with torch.device('meta'):
         measured = cost(SegNet(SegNetArchitecture(19)), 640, 360)
-    # the paper: 29.46 M without its number of classes, and 286.03 GFLOPs, which count more than convolutions
+    # the paper has 29.46 M, without the number of classes, and 286.03 GFLOPs, which count more than convolutions
     assert measured.parameters == 29_453_971
     assert round(measured.flops / 1e9, 2) == 285.56
     assert round(2 * measured.parameters / 2**20, 1) == 56.2
@@ -61,7 +62,7 @@ def test_its_cost_is_that_of_table_3() -> None:
 
 def test_both_poolings_and_folding_give_the_same_scores() -> None:
     torch.manual_seed(0)
-    # in float64, as for ENet; 40 x 72 is halved to 20 x 36, 10 x 18, 5 x 9, 2 x 4, 1 x 2
+    # in float64, as for ENet; pooling halves 40 x 72 to 20 x 36, 10 x 18, 5 x 9, 2 x 4, 1 x 2
     network = randomize(SegNet(SegNetArchitecture(5))).double()
     image = torch.rand(2, 3, 40, 72, dtype=torch.float64)
     with torch.inference_mode():
@@ -74,7 +75,7 @@ def test_both_poolings_and_folding_give_the_same_scores() -> None:
         assert torch.equal(network(image), scores)
 
 
-def test_an_unpooled_value_stands_where_the_decoders_mirror_image_found_it() -> None:
+def test_unpooling_puts_values_at_the_positions_of_the_matching_pooling() -> None:
     network = SegNet(SegNetArchitecture(5)).eval()
     pooled, unpooled = [], []
     network.pooling.pool, pool = lambda x: pooled.append(x) or pool(x), network.pooling.pool
@@ -90,11 +91,11 @@ def test_an_unpooled_value_stands_where_the_decoders_mirror_image_found_it() -> 
 
 @pytest.fixture(scope='module')
 def segnet_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an untrained SegNet for 96x64 images."""
+    """Return the model file of an untrained SegNet for 96x64 images."""
     return make_model(tmp_path_factory.mktemp('segnet') / 'segnet.safetensors', architecture=SegNetArchitecture(11))
 
 
-def test_a_model_file_says_that_it_is_a_segnet(segnet_model: Path) -> None:
+def test_a_model_file_of_segnet_loads_as_segnet(segnet_model: Path) -> None:
     model = read_model(segnet_model)
     assert model.info.architecture == SegNetArchitecture(11)
     network = load_network(model)
@@ -102,26 +103,29 @@ def test_a_model_file_says_that_it_is_a_segnet(segnet_model: Path) -> None:
 
 
 @pytest.mark.parametrize('size', [(96, 64), (104, 40)], ids=['even', 'odd'])
-def test_openvino_labels_as_pytorch_does_at_every_size(size: tuple[int, int], segnet_model: Path) -> None:
+def test_openvino_gives_the_labels_of_pytorch_at_even_and_odd_sizes(size: tuple[int, int], segnet_model: Path) -> None:
     model = read_model(segnet_model)
-    image = draw_scene(3, *size)[0]
-    labels = [create_engine(model, size, backend, 'fp32').infer(image).copy() for backend in ('torch', 'openvino')]
-    assert labels[0].shape == (size[1], size[0]) and len(np.unique(labels[0])) > 2
-    assert np.mean(labels[0] == labels[1]) > 0.99  # rounding moves a maximum now and then
+    images = np.ascontiguousarray(draw_scene(3, *size)[0][None])
+    labels = [
+        create_engine(model, EngineSpec(backend, 'fp32', *size)).infer(images).labels.copy()
+        for backend in ('torch', 'openvino')
+    ]
+    assert labels[0].shape == (1, size[1], size[0]) and len(np.unique(labels[0])) > 2
+    assert np.mean(labels[0] == labels[1]) > 0.99  # rounding moves a few maxima
 
 
 @pytest.mark.parametrize('classes', [0, 256, 11.0])
-def test_an_impossible_number_of_classes_is_refused(classes: float) -> None:
-    with pytest.raises(ValueError, match=f'classes is {classes}: SegNet takes 1 to 255'):
+def test_an_invalid_number_of_classes_is_refused(classes: float) -> None:
+    with pytest.raises(ValueError, match=f'classes is {classes}.*1 to 255'):
         SegNetArchitecture(classes)
 
 
-def test_it_is_trained_resumed_and_used_as_enet_is(
+def test_segnet_trains_resumes_and_segments_like_enet(
     drawn_dataset: Callable[..., Dataset], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     dataset, run, config = drawn_dataset(train=4, val=2), tmp_path / 'run', ROOT / 'config' / 'train' / 'segnet_camvid.yaml'
     changes = ('size=[96, 64]', 'stages.segnet.crop=[64, 40]', 'batch_size=2', 'warmup_epochs=0', 'precision=32-true')
-    # as if it had been stopped after the first of two epochs
+    # as if training had stopped after the first of two epochs
     train(dataset, read_recipe(config, [*changes, 'stages.segnet.epochs=1']), run)
     (run / 'run.json').write_text((run / 'run.json').read_text().replace('"epochs": 1', '"epochs": 2'))
     assert main(['train', '--data', str(dataset.root), '--out', str(run), '--config', str(config), '--resume',
@@ -140,4 +144,4 @@ def test_it_is_trained_resumed_and_used_as_enet_is(
                      '--precision', 'fp32']) == 0
         labels.append(cv2.imread(str(out / 'labels' / 'x.png'), cv2.IMREAD_UNCHANGED))
     assert np.mean(labels[0] == labels[1]) > 0.99
-    shutil.rmtree(run)  # 1.1 GB, which pytest would keep of the last three times
+    shutil.rmtree(run)  # 1.1 GB; pytest would keep those of the last three runs

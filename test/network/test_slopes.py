@@ -11,7 +11,7 @@ from enet_ros.network.slopes import prelu_slopes
 
 
 @pytest.mark.parametrize(('activation', 'count'), [('prelu', 67 + 15), ('relu', 67)])
-def test_slopes_come_in_the_order_in_which_the_network_applies_them(activation: str, count: int) -> None:
+def test_slopes_are_listed_in_the_order_of_the_forward_pass(activation: str, count: int) -> None:
     network = randomize(ENet(ENetArchitecture(3, decoder_activation=activation)))
     applied: list[tuple[str, torch.Tensor]] = []
     for name, module in network.named_modules():
@@ -24,6 +24,6 @@ def test_slopes_come_in_the_order_in_which_the_network_applies_them(activation: 
     for slope, (_, weight) in zip(slopes, applied):
         expected = (weight.mean().item(), weight.min().item(), weight.max().item())
         assert (slope.mean, slope.min, slope.max) == pytest.approx(expected)
-    # Figure 3 of the paper: 67 up to the encoder's end, one in the main branch of each of the 23 blocks
+    # Figure 3 of the paper: 67 in the encoder, one of them at the end of each of its 23 blocks
     assert len(slopes) == count and sum(slope.part == 'encoder' for slope in slopes) == 67
     assert sum(slope.ends_block for slope in slopes[:67]) == 23
