@@ -78,12 +78,12 @@ def _child(work: Callable[[Case], Row | None], case: Case, sender: Connection) -
     try:
         sender.send(work(case))
     except (EnetError, MemoryError, RuntimeError) as error:
-        sender.send((OutOfMemoryError if _is_lack_of_memory(error) else NotMeasurableError)(one_line(error)))
+        sender.send((OutOfMemoryError if is_out_of_memory(error) else NotMeasurableError)(one_line(error)))
     except KeyboardInterrupt:
         pass  # the parent reports it
 
 
-def _is_lack_of_memory(error: BaseException | None) -> bool:
+def is_out_of_memory(error: BaseException | None) -> bool:
     """Return whether `error`, or one that caused it, reports too little memory. An engine raises its own error from it."""
     while error is not None:
         if isinstance(error, MemoryError) or is_lack_of_memory(str(error)):

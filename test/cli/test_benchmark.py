@@ -8,17 +8,20 @@ import sys
 import threading
 import time
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import ROOT
 
 from enet_ros.benchmark.baseline import write_segnet
-from enet_ros.benchmark.measure import Case, measure
+from enet_ros.benchmark.case import Case
+from enet_ros.benchmark.measure import measure
 from enet_ros.cli.main import main
+from enet_ros.engines.base import EngineSpec
 from enet_ros.engines.create import create_engine
 from enet_ros.errors import OutOfMemoryError
-from enet_ros.images.files import write_image
 from enet_ros.images.synthetic import draw_scene
 from enet_ros.network.model_file import read_model
 
@@ -26,44 +29,43 @@ CONTRACT = {
     'model', 'backend', 'precision', 'device', 'width', 'height', 'batch', 'engine_ms', 'end_to_end_ms', 'fps',
     'peak_memory_mb',
 }
+"""What section 4 of the design promises of a row."""
+MORE = {'engine_p99_ms', 'end_to_end_p99_ms', 'runs', 'times_eager', 'power_w'}
 
 
-def test_enet_segnet_and_their_peer_are_measured_and_written(
+def test_enet_segnet_and_pytorch_eager_are_measured_and_written(
     small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, tables = tmp_path / 'b.json', tmp_path / 'b.md'
     code = main(['benchmark', '--model', str(small_model), '--sizes', '96x64', '--backends', 'openvino', 'torch-eager',
-                 '--precisions', 'fp32', 'fp16', '--batch', '1', '2', '--seconds', '0.05',
-                 '--profile', '--json', str(out), '--markdown', str(tables)])
+                 '--precisions', 'fp32', 'fp16', '--batch', '2', '--seconds', '0.05', '--json', str(out),
+                 '--markdown', str(tables)])
     assert code == 0
     result = json.loads(out.read_text())
-    rows = {(row['model'], row['backend'], row['batch']): row for row in result['rows']}
-    assert set(rows) == {(model, backend, batch) for model in ('small', 'segnet_untrained')
-                         for backend in ('openvino', 'torch-eager') for batch in (1, 2)}
+    rows = {(row['model'], row['backend']): row for row in result['rows']}
+    assert set(rows) == set(product(('small', 'segnet_untrained'), ('openvino', 'torch-eager')))
     for row in rows.values():
-        assert set(row) >= CONTRACT
-        assert (row['width'], row['height'], row['device']) == (96, 64, 'cpu')
+        assert set(row) == CONTRACT | MORE
+        assert (row['width'], row['height'], row['batch'], row['device']) == (96, 64, 2, 'cpu')
         assert 0 < row['end_to_end_ms'] <= row['end_to_end_p99_ms'] and 0 < row['engine_ms'] <= row['engine_p99_ms']
-        assert row['fps'] == pytest.approx(1e3 * row['batch'] / row['end_to_end_ms'])
+        assert row['fps'] == pytest.approx(2e3 / row['end_to_end_ms'])
         assert row['runs'] >= 1
-    # 29 M weights more, in float32
-    large, small = (rows[model, 'torch-eager', 1]['peak_memory_mb'] for model in ('segnet_untrained', 'small'))
+    # SegNet has 29 M more weights, in float32
+    large, small = (rows[model, 'torch-eager']['peak_memory_mb'] for model in ('segnet_untrained', 'small'))
     assert large > small + 90
-    assert rows['small', 'openvino', 1]['times_eager'] > 0
-    assert rows['small', 'torch-eager', 1]['times_eager'] is None
-    assert rows['segnet_untrained', 'openvino', 1]['times_eager'] is None
+    assert rows['small', 'openvino']['times_eager'] > 0
+    assert rows['small', 'torch-eager']['times_eager'] is None
+    assert rows['segnet_untrained', 'openvino']['times_eager'] is None
     assert {floor['row']['model'] for floor in result['floors']} == {'small', 'segnet_untrained'}
     assert all(floor['arithmetic_ms'] > 0 and floor['traffic_ms'] > 0 for floor in result['floors'])
-    (operations,) = result['profiles'].values()
-    assert 'Convolution' in operations[0][0] and operations[0][2] > 0
     assert {(case['backend'], case['precision']) for case in result['not_measured']} == {('openvino', 'fp16')}
-    assert all('fp16 is not supported by this CPU' in case['reason'] for case in result['not_measured'])
+    assert all('fp16' in case['reason'] for case in result['not_measured'])
     printed = capsys.readouterr().out
     assert printed == tables.read_text()
     assert '| small (ENet) | 11 | 3.49 (3.83) |' in printed and '| SegNet / ENet |' in printed
 
 
-def test_what_the_memory_does_not_suffice_for_is_a_dash(small_model: Path, tmp_path: Path) -> None:
+def test_a_case_without_enough_memory_is_a_dash(small_model: Path, tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30, resource.RLIM_INFINITY))
 
@@ -81,32 +83,37 @@ def test_what_the_memory_does_not_suffice_for_is_a_dash(small_model: Path, tmp_p
     assert line.endswith('| - |')
 
 
-def test_what_lacks_at_one_size_is_measured_at_another(small_model: Path, tmp_path: Path,
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_is_measured_at_the_sizes_it_was_calibrated_for(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip('nncf')
     monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
-    write_image(tmp_path / 'images' / 'a.png', draw_scene(0, 96, 64)[0])
-    create_engine(read_model(small_model), (96, 64), 'openvino', 'int8', calibration=tmp_path / 'images')
-    assert main(['benchmark', '--model', str(small_model), '--no-segnet', '--sizes', '64x64', '96x64',
-                 '--backends', 'openvino', '--precisions', 'int8', '--seconds', '0.05',
+    images = [np.ascontiguousarray(draw_scene(number, 96, 64)[0][..., ::-1]) for number in (0, 20)]
+    create_engine(read_model(small_model), EngineSpec('openvino', 'int8', 96, 64), calibration=images)
+    assert main(['benchmark', '--model', str(small_model), '--no-segnet', '--sizes', '96x64', '64x64',
+                 '--backends', 'openvino', '--precisions', 'int8', '--seconds', '0.05', '--profile',
                  '--json', str(tmp_path / 'b.json')]) == 0
     result = json.loads((tmp_path / 'b.json').read_text())
     assert [row['width'] for row in result['rows']] == [96]
     assert [case['width'] for case in result['not_measured']] == [64]
+    assert 'calibration' in result['not_measured'][0]['reason']
+    (operations,) = result['profiles'].values()
+    assert any('Convolution' in kind and 'I8' in kind and milliseconds > 0 for kind, _, milliseconds in operations)
+    assert result['notes'] == []
 
 
-def test_a_process_that_is_killed_is_told_and_not_waited_for(small_model: Path) -> None:
+def test_a_killed_process_is_out_of_memory_at_once(small_model: Path) -> None:
     def kill() -> None:
         while not (children := multiprocessing.active_children()):
             time.sleep(0.05)
         children[0].kill()
 
     threading.Thread(target=kill).start()
-    with pytest.raises(OutOfMemoryError, match='ended by the system'):  # which kills in the same way
-        measure(Case(small_model, 'openvino', 'fp32', (96, 64), 1, 1000, False))
+    with pytest.raises(OutOfMemoryError, match='memory'):  # which the system reports by killing
+        measure(Case(small_model, EngineSpec('openvino', 'fp32', 96, 64), 1000, False))
 
 
-def test_a_robots_way_in_measures_too(small_model: Path, tmp_path: Path) -> None:
+def test_the_script_of_ros2_run_measures_too(small_model: Path, tmp_path: Path) -> None:
     script = ROOT / 'scripts' / 'lib' / 'enet'  # what ros2 run starts
     done = subprocess.run(
         [sys.executable, script, 'benchmark', '--model', str(small_model), '--no-segnet', '--sizes', '96x64',
@@ -118,20 +125,21 @@ def test_a_robots_way_in_measures_too(small_model: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(find_spec('tensorrt') is not None, reason='needs a machine without TensorRT')
-def test_a_backend_that_is_not_installed_is_refused_by_the_name_of_its_package(
+def test_a_backend_that_is_not_installed_is_refused_with_its_package(
     small_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(['benchmark', '--model', str(small_model), '--backends', 'openvino', 'tensorrt']) == 1
-    assert capsys.readouterr().err == 'enet: backend tensorrt is not installed: pip install tensorrt\n'
+    error = capsys.readouterr().err
+    assert 'backend tensorrt' in error and 'pip install tensorrt\n' in error
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (['--sizes', '0x360'], '0x360: width and height must be positive multiples of 8'),
-    (['--batch', '0'], '"0" is no whole number from 1 on'),
-    (['--seconds', 'nan'], '"nan" is no number above 0'),
+    (['--sizes', '0x360'], '0x360'),
+    (['--batch', '0'], '"0"'),
+    (['--seconds', 'nan'], '"nan"'),
     (['--backends', 'onnx'], "invalid choice: 'onnx'"),
 ], ids=str)
-def test_bad_usage_ends_with_2_and_one_line(
+def test_bad_usage_is_one_line_and_exit_code_2(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as exit_:
@@ -141,8 +149,10 @@ def test_bad_usage_ends_with_2_and_one_line(
     assert message in line
 
 
-def test_two_files_of_one_name_are_refused(small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_model_files_with_the_same_name_are_refused(
+    small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     same = tmp_path / small_model.name
     same.write_bytes(small_model.read_bytes())
     assert main(['benchmark', '--model', str(small_model), str(same)]) == 1
-    assert 'two model files have the same name' in capsys.readouterr().err
+    assert f'named {small_model.stem}' in capsys.readouterr().err
