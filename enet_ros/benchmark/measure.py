@@ -37,7 +37,7 @@ def eager_precision() -> str:
 
 
 def measure(case: Case) -> Row:
-    """Measure `case` in a new process, so that its memory is counted alone and a crash ends nothing else.
+    """Measure `case` in a new process, so that only its memory is counted and a crash does not end the benchmark.
 
     Raises:
         OutOfMemoryError: there is not enough memory.
