@@ -54,7 +54,7 @@ def generate_launch_description() -> LaunchDescription:
             for parameter in PARAMETERS
         ),
         DeclareLaunchArgument('image_topic', default_value='/camera/image_raw',
-                              description='Camera topic. With image_transport:=compressed, leave out "/compressed" at its end'),
+                              description='Camera topic, without "/compressed" at its end if image_transport is compressed'),
         DeclareLaunchArgument('namespace', default_value='', description='Namespace of the node and its topics'),
         DeclareLaunchArgument('params_file', default_value=str(SHARE / 'config' / 'segment.yaml'),
                               description='Parameter file. Arguments given here override its values'),
