@@ -90,8 +90,8 @@ _SIDE = Range(0, _LARGEST_SIDE, SIZE_MULTIPLE)
 
 PARAMETERS = (
     NodeParameter('model', '', 'Model file (.safetensors); empty = the CamVid model of the package'),
-    NodeParameter('backend', 'auto', 'Backend that runs the network; auto = the fastest one that is installed and has its hardware',
-                  BACKENDS),
+    NodeParameter('backend', 'auto', 'Backend that runs the network; auto = the fastest one that is installed and has its '
+                  'hardware', BACKENDS),
     NodeParameter('precision', 'auto', 'Number type of the network; auto = fp16 on a GPU, bf16 with OpenVINO on a CPU that '
                   'has it, else fp32', PRECISIONS),
     NodeParameter('width', 0, 'Width of the network in pixels; 0 = the width the model was trained at', range=_SIDE),

@@ -197,7 +197,13 @@ def _class_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(',') if name.strip())
 
 
+def _ignore_interrupts() -> None:
+    """Keep further signals, from an impatient user or from launch, from interrupting the clean-up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _shut_down() -> None:
+    _ignore_interrupts()
     with suppress(RCLError):  # a signal may shut the context down between its check and its shutdown
         rclpy.try_shutdown()
 
@@ -212,16 +218,18 @@ def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
             raise UsageError(f'unknown argument {quoted(unknown[0])}: set parameters with --ros-args -p NAME:=VALUE')
         executor = SingleThreadedExecutor()  # before the node: it cannot be created after a signal during the node's start
         node = make_node()
-    except (EnetError, KeyboardInterrupt, *_REFUSALS_OF_ROS) as error:
-        # a signal that shuts the context down makes the next call fail
-        interrupted = isinstance(error, KeyboardInterrupt) or (initialized and not rclpy.ok())
-        if not interrupted:
-            logger = rclpy.logging.get_logger('enet')
-            text = one_line(error)
-            logger.fatal(f'unknown ROS argument: {text}' if isinstance(error, UnknownROSArgsError) else text)
+    except KeyboardInterrupt:
         _shut_down()
-        if interrupted:
+        return 0
+    except Exception as error:
+        if initialized and not rclpy.ok():  # a signal has shut the context down, and any call may fail after that
+            _shut_down()
             return 0
+        if not isinstance(error, (EnetError, *_REFUSALS_OF_ROS)):
+            raise
+        text = f'unknown ROS argument: {error}' if isinstance(error, UnknownROSArgsError) else one_line(error)
+        rclpy.logging.get_logger('enet').fatal(text)
+        _shut_down()
         return 2 if isinstance(error, (UsageError, *_REFUSALS_OF_ROS)) else 1
     try:
         executor.add_node(node)
@@ -234,8 +242,7 @@ def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
         if rclpy.ok():
             raise  # otherwise a signal has shut the context down
     finally:
-        # a second signal, from an impatient user or from launch, must not interrupt the clean-up
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _ignore_interrupts()
         node.stop_worker()
         print(node.counts(), file=sys.stderr)  # the context is shut down by now, and the ROS log with it
         node.destroy_node()

@@ -446,7 +446,7 @@ def test_repeated_interrupts_do_not_break_the_shutdown(small_model: Path, tmp_pa
         with suppress(subprocess.TimeoutExpired):
             process.popen.wait(0.01)
     assert process.popen.poll() == 0, process.log()
-    assert 'Traceback' not in process.log() and 'segmented 0 images' in process.log(), process.log()
+    assert 'Traceback' not in process.log(), process.log()
 
 
 @pytest.mark.parametrize(('arguments', 'reason'), [
