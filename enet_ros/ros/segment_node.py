@@ -197,19 +197,16 @@ def _class_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(',') if name.strip())
 
 
-def _ignore_interrupts() -> None:
-    """Keep further signals, from an impatient user or from launch, from interrupting the clean-up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def _shut_down() -> None:
-    _ignore_interrupts()
     with suppress(RCLError):  # a signal may shut the context down between its check and its shutdown
         rclpy.try_shutdown()
 
 
 def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
     """Run the node until it is interrupted. Return 1 if it cannot start, 2 for arguments or parameters it does not take."""
+    # Interrupts only shut the context down, as rclpy's own handler does for SIGTERM. A KeyboardInterrupt could come anywhere:
+    # while a runtime creates the engine on a thread of its own, which then crashes the process, or during the clean-up.
+    signal.signal(signal.SIGINT, lambda *_: None)
     initialized = False
     try:
         rclpy.init()
@@ -218,12 +215,8 @@ def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
             raise UsageError(f'unknown argument {quoted(unknown[0])}: set parameters with --ros-args -p NAME:=VALUE')
         executor = SingleThreadedExecutor()  # before the node: it cannot be created after a signal during the node's start
         node = make_node()
-    except KeyboardInterrupt:
-        _shut_down()
-        return 0
     except Exception as error:
         if initialized and not rclpy.ok():  # a signal has shut the context down, and any call may fail after that
-            _shut_down()
             return 0
         if not isinstance(error, (EnetError, *_REFUSALS_OF_ROS)):
             raise
@@ -236,13 +229,12 @@ def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
         while rclpy.ok():
             # not spin(): a signal just before it waits does not wake it (rclpy 7.1.6, one stop in ten)
             executor.spin_once(timeout_sec=1.0)
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     except RCLError:
         if rclpy.ok():
             raise  # otherwise a signal has shut the context down
     finally:
-        _ignore_interrupts()
         node.stop_worker()
         print(node.counts(), file=sys.stderr)  # the context is shut down by now, and the ROS log with it
         node.destroy_node()
