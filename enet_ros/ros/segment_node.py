@@ -204,9 +204,9 @@ def _shut_down() -> None:
 
 def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
     """Run the node until it is interrupted. Return 1 if it cannot start, 2 for arguments or parameters it does not take."""
-    # Interrupts only shut the context down, as rclpy's own handler does for SIGTERM. A KeyboardInterrupt could come anywhere:
-    # while a runtime creates the engine on a thread of its own, which then crashes the process, or during the clean-up.
-    signal.signal(signal.SIGINT, lambda *_: None)
+    # Python must not raise KeyboardInterrupt: rclpy's own handler shuts the context down, as for SIGTERM. The exception could
+    # come while a runtime creates the engine on a thread of its own, which then crashes the process, or during the clean-up.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     initialized = False
     try:
         rclpy.init()

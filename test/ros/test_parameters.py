@@ -1,15 +1,18 @@
-"""The parameter table and its copies. Needs no ROS."""
+"""The parameter table, its copies, and the tables of docs/node.md. Needs no ROS."""
 
 from __future__ import annotations
 
 import ast
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 from helpers import ROOT
 
 from enet_ros.errors import UsageError
+from enet_ros.labels import CAMVID
+from enet_ros.network.model_file import read_model
 from enet_ros.ros.parameters import PARAMETERS, NodeParameter
 
 TABLE = {parameter.name: parameter for parameter in PARAMETERS}
@@ -72,3 +75,13 @@ def test_the_launch_file_repeats_no_name_and_no_choice_of_the_table() -> None:
     tree = ast.parse((ROOT / 'launch' / 'segment.launch.py').read_text())
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     assert not texts & {text for parameter in PARAMETERS for text in (parameter.name, *parameter.choices)}
+
+
+def test_the_node_page_has_the_classes_of_the_shipped_model(shipped_model: Path) -> None:
+    labels = read_model(shipped_model).info.labels
+    page = (ROOT / 'docs' / 'node.md').read_text()
+    rows = re.findall(r'^\| (\d+) \| (\w+) \| (\d+, \d+, \d+) \|$', page, re.MULTILINE)
+    assert labels == CAMVID
+    assert rows == [
+        (str(index), name, ', '.join(map(str, color))) for index, (name, color) in enumerate(zip(labels.names, labels.colors))
+    ]

@@ -411,11 +411,9 @@ def test_a_signal_just_before_or_after_the_node_is_created_stops_it_quietly(
     how: signal.Signals, moment: str, small_model: Path
 ) -> None:
     script = f"""
-import os, signal, sys
+import os, sys
 import rclpy
 from enet_ros.ros.segment_node import SegmentNode, main
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
 
 def interrupt():
     os.kill(os.getpid(), {int(how)})
