@@ -204,8 +204,8 @@ def _shut_down() -> None:
 
 def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
     """Run the node until it is interrupted. Return 1 if it cannot start, 2 for arguments or parameters it does not take."""
-    # Python must not raise KeyboardInterrupt: rclpy's own handler shuts the context down, as for SIGTERM. The exception could
-    # come while a runtime creates the engine on a thread of its own, which then crashes the process, or during the clean-up.
+    # Python must not raise KeyboardInterrupt: rclpy's own handler shuts the context down, as for SIGTERM. The exception
+    # could come while a runtime creates the engine on its own thread, which crashes the process, or during the clean-up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     initialized = False
     try:

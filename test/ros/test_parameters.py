@@ -82,6 +82,5 @@ def test_the_node_page_has_the_classes_of_the_shipped_model(shipped_model: Path)
     page = (ROOT / 'docs' / 'node.md').read_text()
     rows = re.findall(r'^\| (\d+) \| (\w+) \| (\d+, \d+, \d+) \|$', page, re.MULTILINE)
     assert labels == CAMVID
-    assert rows == [
-        (str(index), name, ', '.join(map(str, color))) for index, (name, color) in enumerate(zip(labels.names, labels.colors))
-    ]
+    classes = enumerate(zip(labels.names, labels.colors))
+    assert rows == [(str(index), name, ', '.join(map(str, color))) for index, (name, color) in classes]
