@@ -48,8 +48,9 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         *(
             DeclareLaunchArgument(
-                parameter.name, default_value=UNSET, description=f'{parameter.help}. Default: the value in params_file',
-                choices=[UNSET, *parameter.choices] if parameter.choices else None,
+                parameter.name, default_value=UNSET, choices=[UNSET, *parameter.choices] if parameter.choices else None,
+                # launch adds the choices
+                description=f'{parameter.description if parameter.choices else parameter.help}. Default: as in params_file',
             )
             for parameter in PARAMETERS
         ),
