@@ -11,6 +11,7 @@ EnetError
 │   └── CalibrationError
 ├── RecipeError
 ├── TrainingError
+├── UsageError
 └── NotMeasurableError
     └── OutOfMemoryError
 """
@@ -64,6 +65,10 @@ class RecipeError(EnetError):
 
 class TrainingError(EnetError):
     """A training run cannot start or continue."""
+
+
+class UsageError(EnetError):
+    """An argument is unknown or a parameter has a value that it does not allow. The exit code is 2."""
 
 
 class NotMeasurableError(EnetError):

@@ -1,4 +1,4 @@
-"""Start the segmentation node: `ros2 launch enet_ros segment.launch.py --show-args` lists what can be set."""
+"""Start the segmentation node. `ros2 launch enet_ros segment.launch.py --show-args` lists the arguments."""
 
 from __future__ import annotations
 
@@ -11,33 +11,21 @@ from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-SHARE = Path(get_package_share_directory('enet_ros'))
+from enet_ros.ros.parameters import PARAMETERS
 
-# Node parameters: name, type, choices, description. Without a value the parameter file's holds.
-PARAMETERS = (
-    ('model', str, None, 'Model file (.safetensors); empty in the parameter file = the CamVid model of the package'),
-    ('backend', str, ('auto', 'tensorrt', 'torch', 'torch-compile', 'openvino'), 'Engine that runs the network'),
-    ('precision', str, ('auto', 'fp32', 'fp16', 'bf16', 'int8'), 'Type that the engine computes in'),
-    ('width', int, None, "Network width in pixels, a multiple of 8; 0 = the model's"),
-    ('height', int, None, "Network height in pixels, a multiple of 8; 0 = the model's"),
-    ('classes', str, None, 'Names of the classes to report, separated by commas; others become 255'),
-    ('output_size', str, ('input', 'network'), "Size of the labels: that of the camera image, or the network's"),
-    ('image_transport', str, ('raw', 'compressed'), 'Type of the camera topic'),
-    ('image_reliability', str, ('best_effort', 'reliable'), 'Reliability that is asked of the camera topic'),
-    ('overlay_alpha', float, None, 'Share of the class colours in the overlay, 0 to 1'),
-)
+SHARE = Path(get_package_share_directory('enet_ros'))
 UNSET = ''
 
 
 def _node(context: LaunchContext) -> list[Node]:
-    """Make the node with those parameters that were given: an argument left out must not hide the parameter file's value."""
+    """Create the node with the parameters that were given: the others must not hide the values of the parameter file."""
     given = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-        for name, kind, _, _ in PARAMETERS
-        if context.launch_configurations[name] != UNSET
+        parameter.name: ParameterValue(LaunchConfiguration(parameter.name), value_type=parameter.type)
+        for parameter in PARAMETERS
+        if context.launch_configurations[parameter.name] != UNSET
     }
     given['use_sim_time'] = ParameterValue(LaunchConfiguration('use_sim_time'), value_type=bool)
-    # a logger's name is that of its node with dots
+    # a logger has the name of its node, with dots instead of slashes
     logger = '.'.join([*filter(None, context.launch_configurations['namespace'].split('/')), 'enet'])
     return [
         Node(
@@ -55,24 +43,26 @@ def _node(context: LaunchContext) -> list[Node]:
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the node."""
-    # a profile that the user has set up stays
+    # a profile that is already set stays
     profile = EnvironmentVariable('FASTRTPS_DEFAULT_PROFILES_FILE', default_value=str(SHARE / 'config' / 'fastdds.xml'))
     return LaunchDescription([
         *(
             DeclareLaunchArgument(
-                name, default_value=UNSET, description=description, choices=[UNSET, *choices] if choices else None
+                parameter.name, default_value=UNSET, choices=[UNSET, *parameter.choices] if parameter.choices else None,
+                # launch adds the choices
+                description=f'{parameter.description if parameter.choices else parameter.help}. Default: as in params_file',
             )
-            for name, _, choices, description in PARAMETERS
+            for parameter in PARAMETERS
         ),
         DeclareLaunchArgument('image_topic', default_value='/camera/image_raw',
-                              description='Camera topic; with image_transport:=compressed without its last "/compressed"'),
+                              description='Camera topic, without "/compressed" at its end if image_transport is compressed'),
         DeclareLaunchArgument('namespace', default_value='', description='Namespace of the node and its topics'),
         DeclareLaunchArgument('params_file', default_value=str(SHARE / 'config' / 'segment.yaml'),
-                              description='Parameter file; what is given here on the command line goes before it'),
+                              description='Parameter file. Arguments given here override its values'),
         DeclareLaunchArgument('use_sim_time', default_value='false', choices=['true', 'false'],
                               description='Take the time from /clock'),
         DeclareLaunchArgument('log_level', default_value='info', choices=['debug', 'info', 'warn', 'error', 'fatal'],
-                              description='Least severity that is logged'),
+                              description='Lowest severity to log'),
         SetEnvironmentVariable('FASTRTPS_DEFAULT_PROFILES_FILE', profile),
         OpaqueFunction(function=_node),
     ])

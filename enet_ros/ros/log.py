@@ -1,8 +1,11 @@
-"""Let what the rest of the package logs, which knows nothing of ROS, come out of a node's logger."""
+"""The node's log: forward the package's log to ROS, and keep repeated errors from flooding it."""
 
 from __future__ import annotations
 
 import logging
+import re
+import time
+from collections.abc import Callable
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
@@ -13,7 +16,7 @@ class _Forward(logging.Handler):
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a record on; one call for each level, since ROS loggers allow a call no other level than its first."""
+        """Forward a record. ROS allows only one severity for each calling line, hence one call for each level."""
         text = record.getMessage()
         if record.levelno >= logging.ERROR:
             self._logger.error(text)
@@ -24,9 +27,38 @@ class _Forward(logging.Handler):
 
 
 def forward_log(logger: RcutilsLogger) -> None:
-    """Pass what the package logs on to `logger`, from information upwards; to it alone when called again."""
+    """Forward the package's log to `logger`, from level INFO. A second call replaces the logger of the first."""
     package = logging.getLogger('enet_ros')
     for handler in [handler for handler in package.handlers if isinstance(handler, _Forward)]:
         package.removeHandler(handler)
     package.addHandler(_Forward(logger))
     package.setLevel(logging.INFO)
+
+
+class LogThrottle:
+    """Logs each kind of error at most once per interval.
+
+    Texts are of the same kind if they differ only in digits and in double-quoted parts, such as the text of a publisher. The
+    number of kinds that are remembered is bounded, and so is the number of lines: when it is reached, new kinds are dropped
+    until an older one is forgotten, one interval after it was logged.
+    """
+
+    def __init__(self, log: Callable[[str], object], interval: float = 5.0, capacity: int = 32,
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        """Pass texts to `log`, at most `capacity` in `interval` seconds of `clock`."""
+        self._log, self._interval, self._capacity, self._clock = log, interval, capacity, clock
+        self._logged: dict[str, float] = {}  # when a kind was logged, oldest first
+
+    def __len__(self) -> int:
+        """Return the number of kinds that are remembered."""
+        return len(self._logged)
+
+    def __call__(self, text: str) -> None:
+        """Log `text` unless its kind was logged within the interval or too many kinds were."""
+        now = self._clock()
+        while self._logged and now - next(iter(self._logged.values())) >= self._interval:
+            del self._logged[next(iter(self._logged))]
+        kind = re.sub(r'\d+', '#', re.sub(r'"[^"]*"', '""', text))
+        if kind not in self._logged and len(self._logged) < self._capacity:
+            self._logged[kind] = now
+            self._log(text)

@@ -1,4 +1,4 @@
-"""Make sensor_msgs images of arrays."""
+"""Make sensor_msgs/Image messages from arrays."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def to_message(image: NDArray[np.uint8], encoding: str, header: Header) -> Image
         header=header, height=image.shape[0], width=image.shape[1], encoding=encoding, is_bigendian=0,
         step=image.nbytes // image.shape[0],
     )
-    # assigning to data would check it element by element, 323 ms for a 1080p image
+    # assigning to data would check every element: 323 ms for a 1080p image
     message.data.frombytes(np.ascontiguousarray(image).data)
     return message

@@ -2,164 +2,123 @@
 
 from __future__ import annotations
 
-import math
-import re
 import signal
 import sys
 import threading
-import time
-from collections.abc import Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-import cv2
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException, NameValidationException
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image
 
-from enet_ros.engines.base import BACKENDS, PRECISIONS, EngineSpec
-from enet_ros.errors import EnetError
+from enet_ros.engines.base import EngineSpec
+from enet_ros.errors import EnetError, UsageError, one_line, quoted
+from enet_ros.images.channels import to_rgb
 from enet_ros.images.messages import ImageReader
 from enet_ros.images.overlay import blend
 from enet_ros.network.model_file import read_model
 from enet_ros.resources import default_model
-from enet_ros.ros.log import forward_log
+from enet_ros.ros.log import LogThrottle, forward_log
 from enet_ros.ros.messages import to_message
-from enet_ros.segmenter import OUTPUT_SIZES, Segmenter
+from enet_ros.ros.parameters import PARAMETERS, NodeParameter
+from enet_ros.segmenter import Segmenter
 
-COMPLAINT_INTERVAL = 5.0
-"""Seconds after which an error that goes on is logged again."""
-RCLError = rclpy_implementation.RCLError
-TRANSPORTS = {'raw': Image, 'compressed': CompressedImage}
-RELIABILITIES = {
-    'best_effort': QoSReliabilityPolicy.BEST_EFFORT,
-    'reliable': QoSReliabilityPolicy.RELIABLE,
-}
+RCLError, UnknownROSArgsError = rclpy_implementation.RCLError, rclpy_implementation.UnknownROSArgsError
+_REFUSALS_OF_ROS = (RCLError, UnknownROSArgsError, NameValidationException, ParameterException)
+_TABLE = {parameter.name: parameter for parameter in PARAMETERS}
+_PARAMETERS_OF_ROS = ('use_sim_time', 'start_type_description_service')
 
 
 class SegmentNode(Node):
-    """Segments the newest camera image, always.
+    """Segments the newest camera image.
 
-    The subscription only keeps the newest message; one worker thread owns the segmenter and takes it from there, so images
-    that come faster than they can be segmented are overwritten, counted, and never queued. What DDS overwrites before this
-    process has taken it is not counted.
+    The subscription only keeps the newest message. One worker thread owns the segmenter and takes the message from there.
+    Images that arrive faster than they can be segmented are overwritten and counted, never queued. Images that DDS
+    overwrites before this process takes them are not counted.
     """
 
     def __init__(self) -> None:
-        """Read the parameters, make the segmenter and subscribe.
+        """Read the parameters, create the segmenter and subscribe.
 
         Raises:
-            EnetError: a parameter cannot be used; says why.
+            UsageError: a parameter has a value that it does not allow.
+            EnetError: the model or engine cannot be used.
 
         """
-        super().__init__('enet')
+        try:
+            # rclpy has no list of overrides: declared this way, unknown ones can be found and reported
+            super().__init__('enet', automatically_declare_parameters_from_overrides=True)
+        except ValueError as error:
+            raise UsageError("a parameter is set to [], an empty list: use '' for an empty text") from error
         forward_log(self.get_logger())
-        self._declare_parameters()
-        spec = EngineSpec(
-            backend=self._text('backend'),
-            precision=self._text('precision'),
-            width=self.get_parameter('width').get_parameter_value().integer_value,
-            height=self.get_parameter('height').get_parameter_value().integer_value,
-        )
-        model = read_model(Path(self._text('model') or default_model()))
+        values = _declare_parameters(self)
+        spec = EngineSpec(values['backend'], values['precision'], values['width'], values['height'])
         self._segmenter = Segmenter(
-            model, spec, classes=_class_names(self._text('classes')), output_size=self._text('output_size')
+            read_model(Path(values['model'] or default_model())), spec,
+            classes=_class_names(values['classes']), output_size=values['output_size'],
         )
-        self._alpha = self.get_parameter('overlay_alpha').get_parameter_value().double_value
+        self._alpha = float(values['overlay_alpha'])
         self._palette = self._segmenter.labels.palette()
         self._reader = ImageReader()
+        self._log_error = LogThrottle(self.get_logger().error)
         self.add_on_set_parameters_callback(self._change_parameters)
 
         self._labels_publisher = self.create_publisher(Image, '~/labels', 1)
         self._overlay_publisher = self.create_publisher(Image, '~/overlay', 1)
-        transport = self._choice('image_transport', TRANSPORTS)
-        reliability = self._choice('image_reliability', RELIABILITIES)
-        image_qos = QoSProfile(depth=1, reliability=RELIABILITIES[reliability])
-
         self._newest: Image | CompressedImage | None = None
         self._arrived = threading.Condition()
         self._stopping = False
         self._segmented = self._overwritten = 0
-        self._complained: dict[str, float] = {}
-        # as image_transport does: remapping "image" moves the compressed topic, too
-        topic = 'image' if transport == 'raw' else self.resolve_topic_name('image') + '/compressed'
-        subscription = self.create_subscription(TRANSPORTS[transport], topic, self._keep_newest, image_qos)
+        message_type, topic = Image, 'image'
+        if values['image_transport'] == 'compressed':
+            # as image_transport does: remapping "image" also moves the compressed topic
+            message_type, topic = CompressedImage, self.resolve_topic_name('image') + '/compressed'
+        reliability = QoSReliabilityPolicy[values['image_reliability'].upper()]
+        subscription = self.create_subscription(
+            message_type, topic, self._keep_newest, QoSProfile(depth=1, reliability=reliability)
+        )
         engine = self._segmenter.engine
-        spec = engine.spec
         self.get_logger().info(
             f'segmenting {subscription.topic_name} with {self._segmenter.model.path.name}: '
-            f'{len(self._segmenter.labels)} classes at {spec.width}x{spec.height}, '
-            f'{spec.backend} on {engine.device} in {spec.precision}'
+            f'{len(self._segmenter.labels)} classes at {engine.spec.width}x{engine.spec.height}, '
+            f'{engine.spec.backend} on {engine.device} in {engine.spec.precision}'
         )
-        # started last, when nothing can fail any more: nobody would stop it
+        # last, because nothing would stop it if something after it failed
         self._worker = threading.Thread(target=self._work, name='segment', daemon=True)
         self._worker.start()
 
     def stop_worker(self) -> None:
-        """Let the worker finish its image and end; the publishers must live until then."""
+        """Let the worker finish its image, and wait for it. The publishers must exist until then."""
         with self._arrived:
             self._stopping = True
             self._arrived.notify()
         self._worker.join()
 
     def counts(self) -> str:
-        """Return what became of the images, for the log."""
-        return f'segmented {self._segmented} images, {self._overwritten} more were overwritten by newer ones'
-
-    def _declare_parameters(self) -> None:
-        def declare(name: str, default: str | int | float, description: str, constraint: str = '', *,
-                    at_run_time: bool = False, integer: IntegerRange | None = None,
-                    floating: FloatingPointRange | None = None) -> None:
-            self.declare_parameter(name, default, ParameterDescriptor(
-                description=description,
-                additional_constraints=constraint,
-                read_only=not at_run_time,
-                integer_range=[integer] if integer else [],
-                floating_point_range=[floating] if floating else [],
-            ))
-
-        def one_of(choices: Iterable[str]) -> str:
-            return 'one of ' + ', '.join(choices)
-
-        side = IntegerRange(from_value=0, to_value=16384, step=8)
-        declare('model', '', 'model file (.safetensors); empty = the CamVid model of the package')
-        declare('backend', 'auto', 'engine that runs the network', one_of(BACKENDS))
-        declare('precision', 'auto', 'type that the engine computes in', one_of(PRECISIONS))
-        declare('width', 0, "network width in pixels, a multiple of 8; 0 = the model's", integer=side)
-        declare('height', 0, "network height in pixels, a multiple of 8; 0 = the model's", integer=side)
-        declare('classes', '', 'names of the classes to report, separated by commas, others become 255; empty = all',
-                at_run_time=True)
-        declare('output_size', 'input', 'size of the labels: that of the camera image, or the network\'s',
-                one_of(OUTPUT_SIZES), at_run_time=True)
-        declare('image_transport', 'raw', 'type of the camera topic', one_of(TRANSPORTS))
-        declare('image_reliability', 'best_effort', 'reliability that is asked of the camera topic', one_of(RELIABILITIES))
-        declare('overlay_alpha', 0.5, 'share of the class colours in the overlay',
-                at_run_time=True, floating=FloatingPointRange(from_value=0.0, to_value=1.0))
-
-    def _text(self, name: str) -> str:
-        text: str = self.get_parameter(name).get_parameter_value().string_value
-        return text
-
-    def _choice(self, name: str, choices: dict[str, object]) -> str:
-        if (value := self._text(name)) not in choices:
-            raise EnetError(f'{name} "{value}" is unknown: choose from {", ".join(choices)}')
-        return value
+        """Return how many images were segmented and overwritten, as text for the log."""
+        return f'segmented {self._segmented} images; {self._overwritten} more were overwritten by newer ones'
 
     def _change_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Take over what can change while running, all of it or nothing, or refuse it with the reason."""
+        """Apply all of the changes or none, and give the reason if one is refused."""
         values = {parameter.name: parameter.value for parameter in parameters}
-        classes = _class_names(values['classes']) if 'classes' in values else None
         try:
+            for name in values.keys() & _TABLE.keys():
+                _TABLE[name].check(values[name])
+            classes = _class_names(values['classes']) if 'classes' in values else None
             self._segmenter.configure(classes, values.get('output_size'))
         except EnetError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        self._alpha = values.get('overlay_alpha', self._alpha)
+        self._alpha = float(values.get('overlay_alpha', self._alpha))
         return SetParametersResult(successful=True)
 
     def _keep_newest(self, message: Image | CompressedImage) -> None:
@@ -178,17 +137,10 @@ class SegmentNode(Node):
             try:
                 self._segment(message)
             except EnetError as error:
-                self._complain(f'image refused: {error}')
-            except Exception as error:  # whatever one image does, the next may be fine: a camera must not stop a robot
-                if rclpy.ok():  # else it failed because the node is being stopped
-                    self._complain(f'image failed: {error!r}')
-
-    def _complain(self, text: str) -> None:
-        """Log an error: at once when its cause is a new one, else every few seconds."""
-        now, cause = time.monotonic(), re.sub(r'\d+', '#', text)  # such as the bytes of this one image
-        if now - self._complained.get(cause, -math.inf) > COMPLAINT_INTERVAL:
-            self._complained[cause] = now
-            self.get_logger().error(text)
+                self._log_error(f'image skipped: {error}')
+            except Exception as error:  # one image must not stop the node: the next one may work
+                if rclpy.ok():  # otherwise it failed because the node is shutting down
+                    self._log_error(f'image failed: {type(error).__name__}: {one_line(error)}')
 
     def _segment(self, message: Image | CompressedImage) -> None:
         read = self._reader.read_compressed if isinstance(message, CompressedImage) else self._reader.read
@@ -197,9 +149,48 @@ class SegmentNode(Node):
         self._labels_publisher.publish(to_message(labels, 'mono8', message.header))
         self._segmented += 1
         if self._overlay_publisher.get_subscription_count():
-            rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 'bgr' else image
-            overlay = blend(rgb, labels, self._palette, self._alpha)
+            overlay = blend(to_rgb(image, channels), labels, self._palette, self._alpha)
             self._overlay_publisher.publish(to_message(overlay, 'rgb8', message.header))
+
+
+def _declare_parameters(node: Node) -> dict[str, Any]:
+    """Declare the table on a node that has declared its overrides, warn about overrides that are not in the table.
+
+    Returns the values.
+
+    Raises:
+        UsageError: a value is not allowed.
+
+    """
+    for name, override in node.get_parameters_by_prefix('').items():
+        if name in _TABLE:
+            _TABLE[name].check(override.value)
+        elif name in _PARAMETERS_OF_ROS or name.startswith('qos_overrides.'):
+            continue
+        else:
+            node.get_logger().warning(f'unknown parameter {quoted(name)} is ignored: the node has {", ".join(_TABLE)}')
+        node.undeclare_parameter(name)
+    return {
+        parameter.name: node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter)).value
+        for parameter in PARAMETERS
+    }
+
+
+def _descriptor(parameter: NodeParameter) -> ParameterDescriptor:
+    """Return what `ros2 param describe` shows and rclpy checks."""
+    descriptor = ParameterDescriptor(
+        description=parameter.description,
+        additional_constraints=parameter.constraint if parameter.choices else '',
+        read_only=not parameter.at_run_time,
+        dynamic_typing=parameter.type is float,  # rclpy would refuse whole numbers
+    )
+    if parameter.range is not None:
+        low, high, step = parameter.range.minimum, parameter.range.maximum, parameter.range.step
+        if parameter.type is int:
+            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=step)]
+        else:
+            descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+    return descriptor
 
 
 def _class_names(text: str) -> tuple[str, ...]:
@@ -207,47 +198,45 @@ def _class_names(text: str) -> tuple[str, ...]:
 
 
 def _shut_down() -> None:
-    with suppress(RCLError):  # the shutdown that a signal brings may come between its question and its act
+    with suppress(RCLError):  # a signal may shut the context down between its check and its shutdown
         rclpy.try_shutdown()
 
 
-def main() -> int:
-    """Run the node until it is interrupted; return 1 when it cannot start, 2 for arguments that ROS does not take."""
-    logger = rclpy.logging.get_logger('enet')
+def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
+    """Run the node until it is interrupted. Return 1 if it cannot start, 2 for arguments or parameters it does not take."""
+    # Python must not raise KeyboardInterrupt: rclpy's own handler shuts the context down, as for SIGTERM. The exception
+    # could come while a runtime creates the engine on its own thread, which crashes the process, or during the clean-up.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     initialized = False
     try:
         rclpy.init()
         initialized = True
-        executor = SingleThreadedExecutor()  # first: it cannot be made any more when a signal came while the model was read
-        node = SegmentNode()
-    except (InvalidParameterTypeException, InvalidParameterValueException, NameValidationException, RCLError) as error:
-        if initialized and not rclpy.ok():  # by a signal while it was starting
+        if unknown := remove_ros_args()[1:]:
+            raise UsageError(f'unknown argument {quoted(unknown[0])}: set parameters with --ros-args -p NAME:=VALUE')
+        executor = SingleThreadedExecutor()  # before the node: it cannot be created after a signal during the node's start
+        node = make_node()
+    except Exception as error:
+        if initialized and not rclpy.ok():  # a signal has shut the context down, and any call may fail after that
             return 0
-        logger.fatal(' '.join(str(error).split()))
+        if not isinstance(error, (EnetError, *_REFUSALS_OF_ROS)):
+            raise
+        text = f'unknown ROS argument: {error}' if isinstance(error, UnknownROSArgsError) else one_line(error)
+        rclpy.logging.get_logger('enet').fatal(text)
         _shut_down()
-        return 2
-    except KeyboardInterrupt:
-        _shut_down()
-        return 0
-    except EnetError as error:
-        logger.fatal(str(error))
-        _shut_down()
-        return 1
+        return 2 if isinstance(error, (UsageError, *_REFUSALS_OF_ROS)) else 1
     try:
         executor.add_node(node)
         while rclpy.ok():
-            # not spin(): a signal that comes just before it waits does not wake it (rclpy 7.1.6, one stop in ten)
+            # not spin(): a signal just before it waits does not wake it (rclpy 7.1.6, one stop in ten)
             executor.spin_once(timeout_sec=1.0)
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     except RCLError:
         if rclpy.ok():
-            raise  # else a signal ended the context meanwhile
+            raise  # otherwise a signal has shut the context down
     finally:
-        # a second one, of an impatient user or of launch, must not break off what is left to do
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         node.stop_worker()
-        print(node.counts(), file=sys.stderr)  # the context is down by now, and logging with it
+        print(node.counts(), file=sys.stderr)  # the context is shut down by now, and the ROS log with it
         node.destroy_node()
         _shut_down()
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -14,11 +15,10 @@ from pathlib import Path
 import cv2
 import pytest
 import yaml
-from helpers import ROOT
 
 from enet_ros.images.synthetic import draw_scene
 
-if find_spec('launch_ros') is None:  # not imported, which would change the loggers that other tests look at
+if find_spec('launch_ros') is None:  # not imported: that changes loggers which other tests use
     pytest.skip('needs ros2 launch, which is not on PyPI: source a ROS 2 installation', allow_module_level=True)
 
 import rclpy
@@ -27,6 +27,7 @@ from std_msgs.msg import Header
 
 from enet_ros.ros.client import spinning
 from enet_ros.ros.messages import to_message
+from enet_ros.ros.parameters import PARAMETERS
 
 
 @contextmanager
@@ -41,13 +42,16 @@ def _launched(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait(30)
 
 
-def test_every_node_parameter_is_a_described_argument() -> None:
-    shown = subprocess.run(['ros2', 'launch', 'enet_ros', 'segment.launch.py', '--show-args'],
-                           capture_output=True, text=True, check=True).stdout
-    parameters = yaml.safe_load((ROOT / 'config' / 'segment.yaml').read_text())['/**/enet']['ros__parameters']
-    for name in (*parameters, 'image_topic', 'namespace', 'params_file', 'use_sim_time', 'log_level'):
-        assert f"'{name}':" in shown, name
-    assert 'no description given' not in shown
+def test_every_parameter_is_an_argument_with_its_description_and_choices() -> None:
+    done = subprocess.run(['ros2', 'launch', 'enet_ros', 'segment.launch.py', '--show-args'],
+                          capture_output=True, text=True, check=True)
+    arguments = dict(re.findall(r"^ {4}'(\w+)':\n((?: {8}.*\n?)+)", done.stdout, re.MULTILINE))
+    own = {'image_topic', 'namespace', 'params_file', 'use_sim_time', 'log_level'}
+    assert set(arguments) == own | {parameter.name for parameter in PARAMETERS}
+    for parameter in PARAMETERS:
+        assert parameter.description in arguments[parameter.name]
+        assert all(f"'{choice}'" in arguments[parameter.name] for choice in parameter.choices)
+    assert 'no description given' not in done.stdout
 
 
 def test_arguments_reach_the_node_and_labels_come_back(small_model: Path, tmp_path: Path) -> None:
@@ -73,7 +77,7 @@ def test_arguments_reach_the_node_and_labels_come_back(small_model: Path, tmp_pa
         rclpy.try_shutdown()
 
 
-def test_the_parameter_file_holds_where_no_argument_is_given(small_model: Path, tmp_path: Path) -> None:
+def test_the_parameter_file_sets_what_no_argument_sets(small_model: Path, tmp_path: Path) -> None:
     parameters = tmp_path / 'mine.yaml'
     parameters.write_text(yaml.safe_dump({'/**/enet': {'ros__parameters': {
         'model': str(small_model), 'width': 64, 'height': 40, 'precision': 'fp32'}}}))
@@ -85,7 +89,7 @@ def test_the_parameter_file_holds_where_no_argument_is_given(small_model: Path, 
     assert 'at 64x48' in log and 'in fp32' in log
 
 
-def test_a_value_outside_the_choices_is_refused(tmp_path: Path) -> None:
+def test_a_value_that_is_not_a_choice_is_refused() -> None:
     done = subprocess.run(['ros2', 'launch', 'enet_ros', 'segment.launch.py', 'backend:=tensorflow'],
                           capture_output=True, text=True)
-    assert done.returncode != 0 and '"tensorflow" is not valid' in done.stdout + done.stderr
+    assert done.returncode != 0 and 'tensorflow' in done.stdout + done.stderr

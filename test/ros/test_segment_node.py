@@ -1,38 +1,41 @@
-"""The node as a robot runs it: a process of its own, spoken to over DDS."""
+"""The node as a robot runs it: a process of its own that is used over DDS."""
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
-from helpers import ROOT
+import yaml
 
+from enet_ros.engines.base import EngineSpec
 from enet_ros.errors import EnetError
 from enet_ros.images.overlay import blend
 from enet_ros.images.sources import Frame
 from enet_ros.images.synthetic import draw_scene
 from enet_ros.labels import CAMVID, VOID
-from enet_ros.segmenter import Segmenter, SegmenterConfig
+from enet_ros.network.model_file import read_model
+from enet_ros.ros.parameters import PARAMETERS
+from enet_ros.segmenter import Segmenter
 
 rclpy = pytest.importorskip('rclpy', reason='needs ROS 2: scripts/test.sh installs it, or source your ROS installation')
 
 from builtin_interfaces.msg import Time
-from rcl_interfaces.msg import Parameter as ParameterMessage
-from rcl_interfaces.msg import SetParametersResult
-from rcl_interfaces.srv import SetParametersAtomically
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.parameter_client import AsyncParameterClient
+from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -42,18 +45,25 @@ from enet_ros.ros.messages import to_message
 PATIENCE = 30.0
 
 
-class Robot(Node):
-    """The rest of the robot: a camera, and somebody who wants labels and overlays."""
+def wait_until(condition: Callable[[], object], explain: Callable[[], str]) -> None:
+    """Wait until `condition` holds; fail with the text of `explain` if it does not within `PATIENCE` seconds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, explain()
+        time.sleep(0.01)
 
-    def __init__(self, namespace: str, compressed: bool = False) -> None:
+
+class Robot(Node):
+    """The rest of the robot: a camera, and a subscriber of labels and overlays."""
+
+    def __init__(self, namespace: str, topic: str = 'image', kind: type[Image] | type[CompressedImage] = Image) -> None:
         super().__init__('robot', namespace=namespace)
-        kind, topic = (CompressedImage, 'image/compressed') if compressed else (Image, 'image')
         self.camera = self.create_publisher(kind, topic, 5)
         self.labels: dict[int, Image] = {}
         self.overlays: dict[int, Image] = {}
         self.create_subscription(Image, 'enet/labels', lambda m: self._keep(self.labels, m), 50)
         self.create_subscription(Image, 'enet/overlay', lambda m: self._keep(self.overlays, m), 50)
-        self._parameters_client = self.create_client(SetParametersAtomically, 'enet/set_parameters_atomically')
+        self._parameters = AsyncParameterClient(self, 'enet')
         self._arrived = threading.Condition()
         self.sent = 0
 
@@ -70,74 +80,81 @@ class Robot(Node):
         self.camera.publish(message)
         return self.sent
 
-    def wait(self, box: dict[int, Image], stamp: int, seconds: float) -> Image | None:
+    def wait(self, box: dict[int, Image], stamp: int) -> Image:
         with self._arrived:
-            self._arrived.wait_for(lambda: stamp in box, seconds)
-            return box.get(stamp)
+            assert self._arrived.wait_for(lambda: stamp in box, PATIENCE), f'nothing came back for image {stamp}'
+            return box[stamp]
 
     def wait_for_node(self) -> None:
-        """Send images until a labels and an overlay message came back: then all ways are open."""
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
+        """Send images until an overlay comes back: then all topics are connected."""
+
+        def has_answered() -> bool:
             if self.camera.get_subscription_count():
                 self.send(self.picture())
-            if self.overlays:
-                return
-            time.sleep(0.1)
-        pytest.fail('the node does not answer')
+                with self._arrived:
+                    self._arrived.wait_for(lambda: self.overlays, 0.1)
+            return bool(self.overlays)
+
+        wait_until(has_answered, lambda: 'the node does not answer')
 
     def picture(self) -> Image | CompressedImage:
         image = draw_scene(1, 96, 64)[0]
-        if self.camera.topic_name.endswith('compressed'):
+        if self.camera.msg_type is CompressedImage:
             return CompressedImage(format='png', data=cv2.imencode('.png', image)[1].tobytes())
         return to_message(image, 'bgr8', Header())
 
     def ask(self, message: Image | CompressedImage) -> np.ndarray:
         """Return the labels of `message`, after checking their header and form."""
-        answer = self.wait(self.labels, stamp := self.send(message), PATIENCE)
-        assert answer is not None, 'no labels'
+        answer = self.wait(self.labels, stamp := self.send(message))
         assert answer.header.frame_id == f'camera_{stamp}' and answer.header.stamp.nanosec == 1_234
         assert answer.encoding == 'mono8' and answer.step == answer.width
         return np.frombuffer(answer.data, np.uint8).reshape(answer.height, answer.width)
 
+    def ask_overlay(self, message: Image) -> np.ndarray:
+        """Return the overlay of `message`, after checking its header and form."""
+        answer = self.wait(self.overlays, stamp := self.send(message))
+        assert answer.header.frame_id == f'camera_{stamp}' and answer.encoding == 'rgb8'
+        return np.frombuffer(answer.data, np.uint8).reshape(answer.height, answer.width, 3)
+
     def set(self, **values: object) -> SetParametersResult:
-        """Set parameters of the node, all at once."""
-        assert self._parameters_client.wait_for_service(PATIENCE)
-        parameters: list[ParameterMessage] = [Parameter(k, value=v).to_parameter_msg() for k, v in values.items()]
-        future = self._parameters_client.call_async(SetParametersAtomically.Request(parameters=parameters))
-        deadline = time.monotonic() + PATIENCE
-        while not future.done() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return future.result().result
+        """Set parameters of the node, all or none."""
+        parameters = [Parameter(name, value=value) for name, value in values.items()]
+        return self._call(lambda client: client.set_parameters_atomically(parameters)).result
+
+    def describe(self) -> dict[str, ParameterDescriptor]:
+        """Return the descriptors of all parameters of the node."""
+        names = self._call(lambda client: client.list_parameters()).result.names
+        return dict(zip(names, self._call(lambda client: client.describe_parameters(names)).descriptors))
+
+    def _call(self, request: Callable[[AsyncParameterClient], Future]) -> object:
+        assert self._parameters.wait_for_services(PATIENCE)
+        future = request(self._parameters)
+        wait_until(future.done, lambda: 'the parameter service does not answer')
+        return future.result()
 
 
 class Process:
-    """A running segmentation node and what it has logged."""
+    """A segmentation node as a process, and its log."""
 
     started: ClassVar[list[subprocess.Popen[bytes]]] = []
 
-    def __init__(
-        self, namespace: str, log: Path, small_model: Path, remaps: Sequence[str] = (), **parameters: object
-    ) -> None:
-        parameters = {'model': small_model, **parameters}
-        command = [sys.executable, '-m', 'enet_ros.ros.segment_node', '--ros-args', '-r', f'__ns:={namespace}']
+    def __init__(self, log: Path, *arguments: str, remaps: Sequence[str] = (), **parameters: object) -> None:
+        command = [sys.executable, '-m', 'enet_ros.ros.segment_node', *arguments, '--ros-args']
         for remap in remaps:
             command += ['-r', remap]
         for name, value in parameters.items():
             command += ['-p', f'{name}:={value}']
         self._log = log
         with open(log, 'wb') as file:
-            self.popen = subprocess.Popen(command, stdout=file, stderr=file, env=dict(os.environ))
+            self.popen = subprocess.Popen(command, stdout=file, stderr=file)
         Process.started.append(self.popen)
 
     def log(self) -> str:
         return self._log.read_text()
 
-    def wait_for_log(self, text: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while text not in self.log():
-            assert time.monotonic() < deadline, f'"{text}" is not in the log:\n{self.log()}'
-            time.sleep(0.05)
+    def wait_for_log(self, text: str, start: int = 0) -> None:
+        """Wait until the log contains `text` after its first `start` characters."""
+        wait_until(lambda: text in self.log()[start:], lambda: f'"{text}" is not in the log:\n{self.log()}')
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         self.popen.send_signal(how)
@@ -152,8 +169,7 @@ def ros() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_running(running: tuple[Robot, Process]) -> Iterator[None]:
-    """End the nodes of a test that failed: they would answer later tests."""
+def no_process_survives_a_failed_test(running: tuple[Robot, Process]) -> Iterator[None]:
     yield
     for process in Process.started:
         if process is not running[1].popen:
@@ -162,9 +178,9 @@ def nothing_left_running(running: tuple[Robot, Process]) -> Iterator[None]:
 
 @pytest.fixture(scope='module')
 def running(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Robot, Process]]:
-    """Run one node with the small model for the tests of this file that leave it as it was."""
+    """Run one node for all tests that leave it as it was."""
     robot = Robot('/shared')
-    process = Process('/shared', tmp_path_factory.mktemp('node') / 'log', small_model, precision='fp32')
+    process = Process(tmp_path_factory.mktemp('node') / 'log', remaps=['__ns:=/shared'], model=small_model, precision='fp32')
     with spinning(robot):
         robot.wait_for_node()
         yield robot, process
@@ -176,7 +192,7 @@ def running(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope='module')
 def segmenter(small_model: Path) -> Segmenter:
-    return Segmenter(SegmenterConfig(small_model, precision='fp32'))
+    return Segmenter(read_model(small_model), EngineSpec(precision='fp32'))
 
 
 def _message(image: np.ndarray, encoding: str, padding: int = 0) -> Image:
@@ -205,7 +221,7 @@ GREY_RGB = cv2.cvtColor(GREY, cv2.COLOR_GRAY2RGB)
 def test_labels_of_each_encoding_are_those_of_the_segmenter(
     message: Image, rgb: np.ndarray, running: tuple[Robot, Process], segmenter: Segmenter
 ) -> None:
-    assert (running[0].ask(message) == segmenter.segment(rgb, 'rgb')).all()
+    assert (running[0].ask(message) == segmenter.segment(rgb, 'rgb').labels).all()
 
 
 @pytest.mark.parametrize('size', [(1, 1), (4000, 3000), (33, 47)], ids=str)
@@ -215,10 +231,10 @@ def test_labels_have_the_size_of_the_image(
     image = cv2.resize(RGB, size)
     labels = running[0].ask(_message(image, 'rgb8'))
     assert labels.shape == (size[1], size[0])
-    assert (labels == segmenter.segment(image, 'rgb')).all()
+    assert (labels == segmenter.segment(image, 'rgb').labels).all()
 
 
-def _truncated(size: int = 1000) -> Image:
+def _truncated(size: int) -> Image:
     message = _message(RGB, 'rgb8')
     del message.data[size:]
     return message
@@ -232,120 +248,57 @@ def _wrong(**fields: object) -> Image:
 
 
 @pytest.mark.parametrize(('message', 'error'), [
-    (_truncated(), 'holds 1000 bytes, not 18432: it was cut off'),
-    (_wrong(encoding='rainbow'), 'encoding "rainbow" is not supported'),
-    (_wrong(width=0), 'image of 0x64 pixels'),
-    (_wrong(step=3), 'step 3: a row has 288 bytes'),
-    (Image(), 'image of 0x0 pixels'),
-], ids=['truncated', 'unknown encoding', 'no width', 'short step', 'empty'])
-def test_an_image_that_cannot_be_used_is_one_clear_error_and_the_next_one_is_segmented(
-    message: Image, error: str, small_model: Path, tmp_path: Path
+    (_truncated(1000), '1000 bytes'),
+    (_wrong(encoding='rainbow'), '"rainbow"'),
+    (_wrong(step=3), 'step 3'),
+    (Image(), '0x0'),
+], ids=['truncated', 'unknown encoding', 'short step', 'empty'])
+def test_an_unusable_image_is_skipped_with_one_error_and_the_next_one_is_segmented(
+    message: Image, error: str, running: tuple[Robot, Process]
 ) -> None:
-    namespace = f'/bad{abs(hash(error)) % 10**6}'
-    robot, process = Robot(namespace), Process(namespace, tmp_path / 'log', small_model)
-    with spinning(robot):
-        robot.wait_for_node()
-        stamps = []
-        for _ in range(3):
-            stamps.append(robot.send(message))
-            time.sleep(0.3)  # else the next image might overwrite it
-            process.wait_for_log(error)
-            assert robot.ask(_message(RGB, 'rgb8')).shape == (64, 96)
-        assert not robot.labels.keys() & set(stamps)
-    assert process.stop() == 0
-    # said once for the three: errors are throttled
-    assert process.log().count('[ERROR]') == 1, process.log()
-    assert 'Traceback' not in process.log()
-    robot.destroy_node()
+    robot, process = running
+    start = len(process.log())
+    stamp = robot.send(message)
+    process.wait_for_log(error, start)
+    assert robot.ask(_message(RGB, 'rgb8')).shape == (64, 96)
+    assert stamp not in robot.labels
+    assert process.log().count('[ERROR]', start) == 1, process.log()
 
 
-def test_every_new_cause_is_logged_at_once(small_model: Path, tmp_path: Path) -> None:
-    robot, process = Robot('/causes'), Process('/causes', tmp_path / 'log', small_model)
-    with spinning(robot):
-        robot.wait_for_node()
-        for message, error in ((_truncated(), 'was cut off'), (_wrong(encoding='rainbow'), 'rainbow'), (Image(), '0x0')):
-            robot.send(message)
-            process.wait_for_log(error)
-        # a cause is the same whatever numbers its text has
-        for size in range(600, 900, 50):
-            robot.send(_truncated(size))
-            time.sleep(0.1)
-        assert robot.ask(_message(RGB, 'rgb8')).shape == (64, 96)
-    assert process.stop() == 0
-    assert process.log().count('[ERROR]') < 6, process.log()  # of nine; a slow machine takes longer than the interval
-    robot.destroy_node()
+def test_a_camera_that_sends_only_unusable_images_does_not_flood_the_log(running: tuple[Robot, Process]) -> None:
+    robot, process = running
+    start, begin = len(process.log()), time.monotonic()
+    for size in range(600, 1000, 20):
+        message = _message(RGB[:32], 'rgb8')
+        message.step = size % 200
+        robot.send(message)
+        time.sleep(0.05)  # the rate of the camera
+    assert robot.ask(_message(RGB, 'rgb8')).shape == (64, 96)
+    lines = process.log()[start:].splitlines()
+    assert len(lines) <= 1 + (time.monotonic() - begin) // 5, lines
 
 
-def test_a_replay_goes_on_after_a_damaged_frame(small_model: Path, tmp_path: Path) -> None:
+def test_a_replay_continues_after_a_damaged_frame(running: tuple[Robot, Process], tmp_path: Path) -> None:
     def damaged() -> np.ndarray:
         raise EnetError('b is damaged')
 
     frames = [Frame(name, None, tmp_path, decode) for name, decode in (
         ('a', lambda: RGB), ('b', damaged), ('c', lambda: RGB))]
-    process = Process('/replayed', tmp_path / 'log', small_model)
     answers: list[str] = []
-    client = ReplayClient('/replayed/image', '/replayed/enet', lambda answer: answers.append(answer.name), lambda *_: None)
+    client = ReplayClient('/shared/image', '/shared/enet', lambda answer: answers.append(answer.name), lambda *_: None)
     with spinning(client):
         client.wait_for_node(PATIENCE, lambda: None)
         assert client.play(frames, 5.0, PATIENCE) == 2
     assert answers == ['a', 'c']
-    assert process.stop() == 0
     client.destroy_node()
 
 
-def test_remapping_the_image_moves_its_compressed_topic(small_model: Path, tmp_path: Path) -> None:
-    process = Process('/far', tmp_path / 'log', small_model, ['image:=/camera/image_raw'], image_transport='compressed')
-    process.wait_for_log('segmenting /camera/image_raw/compressed with')
-    assert process.stop() == 0
-
-
-@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
-def test_a_signal_while_the_node_starts_ends_it_quietly(how: signal.Signals, small_model: Path, tmp_path: Path) -> None:
-    for delay in (0.9, 1.2):  # somewhere between rclpy.init and the first image
-        process = Process('/early', tmp_path / 'log', small_model)
-        time.sleep(delay)
-        process.stop(how)
-        assert 'Traceback' not in process.log() and 'FATAL' not in process.log(), process.log()
-
-
-@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
-def test_a_signal_between_start_and_first_image_ends_it_quietly(how: signal.Signals, small_model: Path) -> None:
-    script = f"""
-import os, signal, sys, time
-from enet_ros.ros import segment_node
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs have not
-class Node(segment_node.SegmentNode):
-    def __init__(self):
-        super().__init__()
-        os.kill(os.getpid(), {int(how)})
-        time.sleep(0.5)
-segment_node.SegmentNode = Node
-sys.exit(segment_node.main())
-"""
-    done = subprocess.run([sys.executable, '-c', script, '--ros-args', '-p', f'model:={small_model}'],
-                          capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0 and 'Traceback' not in done.stderr and 'FATAL' not in done.stderr, done.stderr
-
-
-def test_a_second_interrupt_breaks_nothing_off(small_model: Path, tmp_path: Path) -> None:
-    process = Process('/twice', tmp_path / 'log', small_model)
-    process.wait_for_log('segmenting')
-    for delay in (0, 0.005, 0.01, 0.02, 0.04):
-        time.sleep(delay)
-        process.popen.send_signal(signal.SIGINT)
-    assert process.stop() == 0
-    assert 'Traceback' not in process.log(), process.log()
-
-
 def test_the_overlay_is_the_image_blended_with_its_labels(running: tuple[Robot, Process], segmenter: Segmenter) -> None:
-    robot = running[0]
-    overlay = robot.wait(robot.overlays, robot.send(_message(BGR, 'bgr8')), PATIENCE)
-    assert overlay is not None and overlay.encoding == 'rgb8' and overlay.header.frame_id.startswith('camera_')
-    expected = blend(RGB, segmenter.segment(BGR, 'bgr'), CAMVID.palette(), 0.5)
-    assert (np.frombuffer(overlay.data, np.uint8).reshape(64, 96, 3) == expected).all()
+    expected = blend(RGB, segmenter.segment(BGR, 'bgr').labels, CAMVID.palette(), 0.5)
+    assert (running[0].ask_overlay(_message(BGR, 'bgr8')) == expected).all()
 
 
-def test_classes_alpha_and_output_size_change_while_running(running: tuple[Robot, Process], segmenter: Segmenter) -> None:
+def test_classes_alpha_and_output_size_change_at_run_time(running: tuple[Robot, Process]) -> None:
     robot = running[0]
     image = _message(cv2.resize(RGB, (192, 128)), 'rgb8')
     everything = robot.ask(image)
@@ -354,114 +307,190 @@ def test_classes_alpha_and_output_size_change_while_running(running: tuple[Robot
     labels = robot.ask(image)
     assert labels.shape == (64, 96) and set(np.unique(labels)) == {kept, VOID}
     assert robot.set(overlay_alpha=0.0).successful
-    overlay = robot.wait(robot.overlays, robot.send(_message(RGB, 'rgb8')), PATIENCE)
-    assert overlay is not None and bytes(overlay.data) == RGB.tobytes()
+    assert (robot.ask_overlay(_message(RGB, 'rgb8')) == RGB).all()
     assert robot.set(classes='', output_size='input', overlay_alpha=0.5).successful
     assert (robot.ask(image) == everything).all()
 
 
-def test_a_refused_change_says_why_and_changes_nothing(running: tuple[Robot, Process]) -> None:
+def test_overlay_alpha_accepts_a_whole_number_at_run_time(running: tuple[Robot, Process], segmenter: Segmenter) -> None:
     robot = running[0]
-    for values, reason in (
-        ({'classes': 'Road, Raod'}, '"Raod" is not one of the model'),
-        ({'output_size': 'half', 'classes': 'Road'}, 'choose from input, network'),
-        ({'overlay_alpha': 1.5}, 'overlay_alpha'),
-        ({'backend': 'torch'}, 'read-only'),
-    ):
-        result = robot.set(**values)
-        assert not result.successful and reason in result.reason
-    assert VOID not in robot.ask(_message(RGB, 'rgb8'))
+    assert robot.set(overlay_alpha=1).successful
+    expected = CAMVID.palette()[segmenter.segment(RGB, 'rgb').labels]
+    assert (robot.ask_overlay(_message(RGB, 'rgb8')) == expected).all()
+    assert robot.set(overlay_alpha=0.5).successful
 
 
-def test_compressed_images_are_segmented_and_damaged_ones_named(
+@pytest.mark.parametrize(('values', 'reason'), [
+    ({'classes': 'Road, Raod'}, '"Raod"'),
+    ({'output_size': 'half', 'classes': 'Road'}, 'input, network'),
+    ({'overlay_alpha': 1.5, 'classes': 'Road'}, 'overlay_alpha'),
+    ({'overlay_alpha': 2, 'classes': 'Road'}, '0 to 1'),
+    ({'overlay_alpha': True}, 'must be a number'),
+    ({'overlay_alpha': None}, 'must be a number'),
+    ({'backend': 'torch'}, 'read-only'),
+], ids=str)
+def test_a_refused_change_has_a_reason_and_changes_nothing(
+    values: dict[str, object], reason: str, running: tuple[Robot, Process], segmenter: Segmenter
+) -> None:
+    robot = running[0]
+    result = robot.set(**values)
+    assert not result.successful and reason in result.reason
+    overlay = blend(RGB, segmenter.segment(RGB, 'rgb').labels, CAMVID.palette(), 0.5)
+    assert (robot.ask_overlay(_message(RGB, 'rgb8')) == overlay).all()
+
+
+def test_the_node_declares_the_parameter_table(running: tuple[Robot, Process]) -> None:
+    descriptors = running[0].describe()
+    names = [parameter.name for parameter in PARAMETERS]
+    assert sorted(descriptors) == sorted([*names, 'use_sim_time', 'start_type_description_service'])
+    for parameter in PARAMETERS:
+        descriptor = descriptors[parameter.name]
+        assert descriptor.description == parameter.description
+        assert descriptor.read_only is not parameter.at_run_time
+        assert all(choice in descriptor.additional_constraints for choice in parameter.choices)
+        ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
+        assert [(r.from_value, r.to_value, r.step) for r in ranges] == (
+            [(parameter.range.minimum, parameter.range.maximum, parameter.range.step)] if parameter.range else [])
+
+
+def test_compressed_images_of_a_remapped_topic_are_segmented_and_damaged_ones_named(
     small_model: Path, segmenter: Segmenter, tmp_path: Path
 ) -> None:
-    robot = Robot('/compressed', compressed=True)
-    process = Process('/compressed', tmp_path / 'log', small_model, precision='fp32', image_transport='compressed')
+    robot = Robot('/compressed', 'camera/image_raw/compressed', CompressedImage)
+    process = Process(tmp_path / 'log', remaps=['__ns:=/compressed', 'image:=camera/image_raw'], model=small_model,
+                      precision='fp32', image_transport='compressed')
     with spinning(robot):
         robot.wait_for_node()
         data = cv2.imencode('.png', BGR)[1].tobytes()
-        assert (robot.ask(CompressedImage(format='png', data=data)) == segmenter.segment(BGR, 'bgr')).all()
+        assert (robot.ask(CompressedImage(format='png', data=data)) == segmenter.segment(BGR, 'bgr').labels).all()
         robot.send(CompressedImage(format='jpeg', data=data[:40]))
-        process.wait_for_log('40 bytes with format "jpeg" cannot be decoded')
+        process.wait_for_log('40 bytes')
+        assert '"jpeg"' in process.log()
         assert robot.ask(CompressedImage(format='png', data=data)).shape == (64, 96)
     assert process.stop() == 0
     robot.destroy_node()
 
 
-def test_images_that_come_too_fast_are_overwritten_and_the_newest_is_always_segmented(
-    small_model: Path, tmp_path: Path
-) -> None:
+def test_images_that_arrive_too_fast_are_overwritten_and_the_newest_is_segmented(small_model: Path, tmp_path: Path) -> None:
     robot = Robot('/fast')
-    # a network size that takes long, and a reliable subscription, so that none is lost on the way
-    process = Process('/fast', tmp_path / 'log', small_model, width=1280, height=960, image_reliability='reliable')
+    # a network size that takes long, and a reliable subscription, so that DDS loses no image
+    process = Process(tmp_path / 'log', remaps=['__ns:=/fast'], model=small_model, width=1280, height=960,
+                      image_reliability='reliable')
     with spinning(robot):
         robot.wait_for_node()
         stamps = []
         for _ in range(30):
             stamps.append(robot.send(_message(RGB, 'rgb8')))
-            time.sleep(0.01)
-        assert robot.wait(robot.labels, stamps[-1], PATIENCE) is not None
+            time.sleep(0.01)  # the rate of the camera
+        robot.wait(robot.labels, stamps[-1])
         assert len(robot.labels.keys() & set(stamps)) < len(stamps)
     assert process.stop(signal.SIGTERM) == 0
-    counts = re.search(r'segmented (\d+) images, (\d+) more were overwritten', process.log())
+    counts = re.search(r'segmented (\d+) images; (\d+) more were overwritten', process.log())
     assert counts, process.log()
     segmented, overwritten = map(int, counts.groups())
     assert segmented == len(robot.labels)
-    # on a busy machine DDS, too, overwrites images before the node has taken them, and tells nobody
+    # on a busy machine DDS also overwrites images before the node takes them, and does not report it
     assert 0 < overwritten <= robot.sent - segmented
     robot.destroy_node()
 
 
-@pytest.mark.parametrize(('argument', 'reason'), [
-    (('-r', 'image:=/bad topic'), 'bad topic'),
-    (('--params-file', '/no/such/file.yaml'), '/no/such/file.yaml'),
-    (('-p', 'width:=['), 'width'),
-    (('-r', '__ns:=bad-namespace'), 'namespace'),
-], ids=str)
-def test_an_argument_that_ros_does_not_take_is_one_line(argument: tuple[str, str], reason: str) -> None:
-    command = [sys.executable, '-m', 'enet_ros.ros.segment_node', '--ros-args', *argument]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 2, done.stderr
-    lines = [line for line in done.stderr.splitlines() if '[FATAL]' in line]
-    assert len(lines) == 1 and reason in lines[0], done.stderr
-    assert 'Traceback' not in done.stderr
-
-
-@pytest.mark.parametrize(('parameters', 'code', 'reason'), [
-    ({'model': '/no/such/file'}, 1, 'no model file /no/such/file'),
-    ({'backend': 'tensorflow'}, 1, 'backend "tensorflow" is unknown'),
-    ({'precision': 'fp16', 'backend': 'openvino'}, 1, 'precision fp16 is not supported'),
-    ({'classes': 'Raod'}, 1, '"Raod" is not one of the model'),
-    ({'output_size': 'half'}, 1, 'output_size "half"'),
-    ({'image_transport': 'theora'}, 1, 'image_transport "theora"'),
-    ({'image_reliability': 'perfect'}, 1, 'image_reliability "perfect"'),
-    ({'width': 100}, 2, 'width'),
-    ({'height': -8}, 2, 'height'),
-    ({'width': 'wide'}, 2, 'width'),
-    ({'overlay_alpha': 3.0}, 2, 'overlay_alpha'),
-], ids=str)
-def test_a_parameter_that_cannot_be_used_ends_the_node_with_one_line(
-    parameters: dict[str, object], code: int, reason: str, small_model: Path, tmp_path: Path
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_a_signal_to_a_starting_node_stops_it_quietly(
+    how: signal.Signals, running: tuple[Robot, Process], small_model: Path, tmp_path: Path
 ) -> None:
-    process = Process('/wrong', tmp_path / 'log', small_model, **parameters)
-    assert process.popen.wait(PATIENCE) == code, process.log()
+    namespace = f'/starting/{how.name}'
+    process = Process(tmp_path / 'log', remaps=[f'__ns:={namespace}'], model=small_model)
+    wait_until(lambda: ('enet', namespace) in running[0].get_node_names_and_namespaces(), process.log)
+    assert process.stop(how) == 0, process.log()
+    assert 'Traceback' not in process.log() and 'FATAL' not in process.log(), process.log()
+
+
+@pytest.mark.parametrize('moment', ['before', 'after'])
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_a_signal_just_before_or_after_the_node_is_created_stops_it_quietly(
+    how: signal.Signals, moment: str, small_model: Path
+) -> None:
+    script = f"""
+import os, sys
+import rclpy
+from enet_ros.ros.segment_node import SegmentNode, main
+
+def interrupt():
+    os.kill(os.getpid(), {int(how)})
+    while rclpy.ok():
+        pass
+
+def make_node():
+    if {moment == 'before'}:
+        interrupt()
+    node = SegmentNode()
+    if {moment == 'after'}:
+        interrupt()
+    return node
+
+sys.exit(main(make_node))
+"""
+    done = subprocess.run([sys.executable, '-c', script, '--ros-args', '-p', f'model:={small_model}'],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and 'Traceback' not in done.stderr and 'FATAL' not in done.stderr, done.stderr
+
+
+def test_repeated_interrupts_do_not_break_the_shutdown(small_model: Path, tmp_path: Path) -> None:
+    process = Process(tmp_path / 'log', remaps=['__ns:=/impatient'], model=small_model)
+    process.wait_for_log('segmenting')
+    deadline = time.monotonic() + PATIENCE
+    while process.popen.poll() is None and time.monotonic() < deadline:
+        process.popen.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.popen.wait(0.01)
+    assert process.popen.poll() == 0, process.log()
+    assert 'Traceback' not in process.log(), process.log()
+
+
+@pytest.mark.parametrize(('arguments', 'reason'), [
+    (('foo',), '"foo"'),
+    (('--ros-args', '--nonsense'), '--nonsense'),
+    (('--ros-args', '-r', 'image:=/bad topic'), 'bad topic'),
+    (('--ros-args', '--params-file', '/no/such/file.yaml'), '/no/such/file.yaml'),
+    (('--ros-args', '-p', 'width:=['), 'width'),
+    (('--ros-args', '-r', '__ns:=bad-namespace'), 'namespace'),
+    (('--ros-args', '-p', 'width:=100'), 'width is 100'),
+    (('--ros-args', '-p', 'width:=wide'), 'width is \'wide\''),
+    (('--ros-args', '-p', 'backend:=tensorflow'), '"tensorflow"'),
+    (('--ros-args', '-p', 'overlay_alpha:=2'), 'overlay_alpha is 2'),
+    (('--ros-args', '-p', 'classes:=[]'), 'empty list'),
+], ids=str)
+def test_bad_usage_is_one_line_and_exit_code_2(arguments: Sequence[str], reason: str, tmp_path: Path) -> None:
+    process = Process(tmp_path / 'log', *arguments)
+    assert process.popen.wait(PATIENCE) == 2, process.log()
+    lines = [line for line in process.log().splitlines() if '[FATAL]' in line]
+    assert len(lines) == 1 and reason in lines[0], process.log()
+    assert 'Traceback' not in process.log()
+
+
+@pytest.mark.parametrize(('parameters', 'reason'), [
+    ({'model': '/no/such/file'}, 'no model file /no/such/file'),
+    ({'precision': 'fp16', 'backend': 'openvino'}, 'precision fp16 is not supported'),
+    ({'classes': 'Raod'}, '"Raod" is not one of the model'),
+], ids=str)
+def test_what_the_model_or_engine_cannot_do_is_one_line_and_exit_code_1(
+    parameters: dict[str, object], reason: str, small_model: Path, tmp_path: Path
+) -> None:
+    process = Process(tmp_path / 'log', **{'model': small_model, **parameters})
+    assert process.popen.wait(PATIENCE) == 1, process.log()
     lines = process.log().strip().splitlines()
     assert len(lines) == 1 and reason in lines[0], process.log()
 
 
-def test_the_parameter_file_is_what_the_node_declares(small_model: Path, tmp_path: Path) -> None:
-    import yaml
-
-    from enet_ros.ros.segment_node import SegmentNode
-
-    values = yaml.safe_load((ROOT / 'config' / 'segment.yaml').read_text())['/**/enet']['ros__parameters']
-    node = SegmentNode()
-    try:
-        own = {name: node.get_parameter(name).value for name in values}
-        declared = set(node._parameters) - {'use_sim_time', 'start_type_description_service'}
-    finally:
-        node.stop_worker()
-        node.destroy_node()
-    assert own == values
-    assert declared == values.keys()
+def test_unknown_parameters_are_warnings_and_the_others_hold(small_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / 'mine.yaml'
+    file.write_text(yaml.safe_dump({'/**': {'ros__parameters': {
+        'widht': 64, 'height': 48, 'overlay_alpha': 1, 'use_sim_time': False,
+        'qos_overrides': {'/tf': {'subscription': {'depth': 5}}}}}}))
+    process = Process(tmp_path / 'log', '--ros-args', '--params-file', str(file), remaps=['__ns:=/unknown'],
+                      model=small_model, nonsense=1)
+    process.wait_for_log('segmenting')
+    assert process.stop() == 0
+    warnings = [line for line in process.log().splitlines() if '[WARN]' in line]
+    assert len(warnings) == 2 and '"widht"' in ''.join(warnings) and '"nonsense"' in ''.join(warnings)
+    assert 'at 96x48' in process.log()
