@@ -32,7 +32,7 @@ def test_arguments_are_read() -> None:
     (positive_number, 'nan', '"nan" is not a number above 0'),
     (fraction, '2', r'"2" is not a number in \[0, 1\]'),
     (fraction, 'half', '"half" is not a number'),
-], ids=str)
+], ids=lambda value: getattr(value, '__name__', value))
 def test_an_invalid_argument_is_named(read: Callable[[str], object], text: str, reason: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=reason):
         read(text)
