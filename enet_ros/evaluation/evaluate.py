@@ -1,4 +1,4 @@
-"""Hold a segmenter against ground truth."""
+"""Measure predicted labels against ground truth."""
 
 from __future__ import annotations
 
@@ -149,23 +149,23 @@ def evaluate(
 ) -> Evaluation:
     """Segment every sample and count its pixels against its labels.
 
-    `keep` is called with the name and the predicted labels (H x W class ids, uint8) of each.
+    `keep` is called with the name and the predicted labels (H x W class ids, uint8) of each sample.
 
     Raises:
-        EnetError: a file cannot be read, its labels hold an id that is no class, or all of them are void.
+        EnetError: a file cannot be read, its labels hold an id that is not a class, or all of them are void.
 
     """
-    classes = len(segmenter.labels)
-    confusion = np.zeros((classes, classes + 1), np.int64)
+    evaluator = Evaluator(segmenter.labels)
     for sample in tqdm(samples, desc='evaluating', unit='image'):
         image, truth = sample.read()
         predicted = segmenter.segment(image, 'bgr').labels
         try:
-            confusion += confusion_matrix(truth, predicted, classes)
+            evaluator.update(truth, predicted)
         except ValueError as error:
             raise DatasetError(f'{sample.labels_path}: {error}') from error
         if keep:
             keep(sample.stem, predicted)
-    if not confusion.any():
+    evaluation = evaluator.result()
+    if not evaluation.confusion.any():
         raise DatasetError(f'all labels beside {samples[0].labels_path} are void: there is nothing to measure')
-    return Evaluation(segmenter.labels, len(samples), confusion)
+    return evaluation

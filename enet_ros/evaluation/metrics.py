@@ -22,13 +22,13 @@ def confusion_matrix(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], cla
 
     """
     if truth.shape != predicted.shape:
-        raise ValueError(f'labels of shape {predicted.shape} against ground truth of shape {truth.shape}')
+        raise ValueError(f'labels have shape {predicted.shape}, ground truth has {truth.shape}: must be the same')
     known = truth != VOID
     rows, columns = truth[known].astype(np.int64), predicted[known].astype(np.int64)
+    for ids in (rows, columns[columns != VOID]):
+        if ids.size and ids.max() >= classes:
+            raise ValueError(f'label id {ids.max()} is not one of {classes} classes')
     columns[columns == VOID] = classes
-    for ids, largest in ((rows, classes - 1), (columns, classes)):
-        if ids.size and ids.max() > largest:
-            raise ValueError(f'label id {ids.max()} among {classes} classes')
     shape = (classes, classes + 1)
     return np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape)
 

@@ -1,9 +1,37 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from enet_ros.evaluation.evaluate import Evaluation
-from enet_ros.labels import CAMVID, CITYSCAPES, LabelSet
+from enet_ros.evaluation.evaluate import Evaluation, Evaluator
+from enet_ros.evaluation.metrics import confusion_matrix
+from enet_ros.labels import CAMVID, CITYSCAPES, VOID, LabelSet
+
+
+def test_evaluator_pools_the_pixels_of_all_images() -> None:
+    generator = np.random.default_rng(0)
+    ids = [*range(len(CAMVID)), VOID]
+    truth, predicted = generator.choice(ids, (2, 3, 8, 12)).astype(np.uint8)
+    evaluator = Evaluator(CAMVID)
+    for pair in zip(truth, predicted):
+        evaluator.update(*pair)
+    evaluation = evaluator.result()
+    assert evaluation.labels == CAMVID and evaluation.images == 3
+    np.testing.assert_array_equal(evaluation.confusion, confusion_matrix(truth, predicted, len(CAMVID)))
+
+
+def test_evaluator_counts_nothing_of_a_refused_image() -> None:
+    evaluator = Evaluator(CAMVID)
+    with pytest.raises(ValueError, match='11'):
+        evaluator.update(np.zeros((2, 2), np.uint8), np.full((2, 2), len(CAMVID), np.uint8))
+    assert evaluator.result().images == 0 and not evaluator.result().confusion.any()
+
+
+def test_result_does_not_change_with_later_updates() -> None:
+    evaluator = Evaluator(CAMVID)
+    before = evaluator.result()
+    evaluator.update(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8))
+    assert not before.confusion.any() and evaluator.result().confusion.sum() == 4
 
 
 def test_tables_show_what_was_counted_and_a_dash_where_nothing_was() -> None:
