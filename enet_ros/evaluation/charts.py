@@ -96,9 +96,7 @@ def draw_confusion(path: Path, names: Sequence[str], confusion: NDArray[np.int64
 
 
 def draw_slopes(path: Path, slopes: Sequence[Slopes]) -> None:
-    """Draw the slopes of a network's PReLUs against depth, like Figure 3 of the paper.
-
-    Dotted lines mark the PReLUs of the main branch, at the ends of blocks. A grey line marks the last PReLU of the encoder.
+    """Draw the figure of `slopes_figure`.
 
     Raises:
         EnetError: there are no slopes, matplotlib is missing, or the file cannot be written.
@@ -106,6 +104,14 @@ def draw_slopes(path: Path, slopes: Sequence[Slopes]) -> None:
     """
     if not slopes:
         raise EnetError(f'cannot draw {path}: the network has no PReLU; use a model with PReLU')
+    _save(slopes_figure(slopes), path)
+
+
+def slopes_figure(slopes: Sequence[Slopes]) -> Figure:
+    """Return the slopes of a network's PReLUs against depth, like Figure 3 of the paper.
+
+    Dotted lines mark the PReLUs of the main branch, at the ends of blocks. A grey line marks the last PReLU of the encoder.
+    """
     depth = range(1, len(slopes) + 1)
     figure = _figure(11, 4)
     axes = figure.add_subplot()
@@ -125,40 +131,45 @@ def draw_slopes(path: Path, slopes: Sequence[Slopes]) -> None:
     axes.margins(x=0.01)
     axes.set(xlabel='PReLU, in the order of the forward pass', ylabel='slope of the negative side')
     axes.legend(loc='lower left', bbox_to_anchor=(0, 1), ncols=2, frameon=False)
-    _open(axes)
-    _save(figure, path)
+    _hide_frame(axes)
+    return figure
 
 
 def draw_curves(path: Path, stages: Sequence[Curves]) -> None:
-    """Draw loss, validation mean IoU and learning rate of a run against epoch, with its stages in sequence.
+    """Draw the figure of `curves_figure`.
 
     Raises:
         EnetError: matplotlib is missing, or the file cannot be written.
 
     """
+    _save(curves_figure(stages), path)
+
+
+def curves_figure(stages: Sequence[Curves]) -> Figure:
+    """Return loss, validation mean IoU and learning rate of a run against epoch, with its stages in sequence."""
     figure = _figure(10, 7.5)
     panels = figure.subplots(3, sharex=True)
-    begin = 0
+    first = 0
     for stage in stages:
         curves = (stage.loss, [(epoch, 100 * value) for epoch, value in stage.mean_iou], stage.learning_rate)
         for axes, points in zip(panels, curves):
             # a single epoch is a point without a line
-            axes.plot([begin + epoch for epoch, _ in points], [value for _, value in points], color=BLUE, linewidth=1.4,
+            axes.plot([first + epoch for epoch, _ in points], [value for _, value in points], color=BLUE, linewidth=1.4,
                       marker='o' if len(points) == 1 else None, markersize=4, clip_on=False)
-            if begin:
-                axes.axvline(begin, color=GREY, linewidth=0.7, linestyle=':')
-        panels[0].annotate(stage.name, (begin, 1), (3, 3), xycoords=('data', 'axes fraction'), textcoords='offset points',
+            if first:
+                axes.axvline(first, color=GREY, linewidth=0.7, linestyle=':')
+        panels[0].annotate(stage.name, (first, 1), (3, 3), xycoords=('data', 'axes fraction'), textcoords='offset points',
                            color='#555555', parse_math=False)
-        begin += max((epoch for points in curves for epoch, _ in points), default=0)
+        first += max((epoch for points in curves for epoch, _ in points), default=0)
     for axes, label in zip(panels, ('training loss', 'validation mean IoU in %', 'learning rate')):
         axes.set_ylabel(label)
         axes.grid(axis='y', linewidth=0.4)
-        _open(axes)
+        _hide_frame(axes)
     panels[-1].ticklabel_format(axis='y', scilimits=(-2, 2))
     panels[-1].xaxis.get_major_locator().set_params(integer=True)
-    panels[-1].set(xlabel='epoch', xlim=(0, max(begin, 1)))
+    panels[-1].set(xlabel='epoch', xlim=(0, max(first, 1)))
     figure.align_ylabels()
-    _save(figure, path)
+    return figure
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -170,7 +181,8 @@ def _figure(width: float, height: float) -> Figure:
     return Figure((width, height), dpi=150)
 
 
-def _open(axes: Axes) -> None:
+def _hide_frame(axes: Axes) -> None:
+    """Hide the upper and the right side of the frame."""
     axes.spines[['top', 'right']].set_visible(False)
 
 
