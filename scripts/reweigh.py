@@ -7,6 +7,7 @@ the scores (logit adjustment, Menon et al. 2021). A training with v can do bette
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -22,14 +23,14 @@ from enet_ros.training.recipe import read_recipe
 
 
 @torch.inference_mode()
-def main() -> None:
+def main(command: Sequence[str] | None = None) -> None:
     """Read the arguments, count and print the metrics."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='prepared dataset of the run')
     parser.add_argument('run', type=Path, metavar='RUN', help='folder of a run with validation samples')
     parser.add_argument('constants', type=float, nargs='+', metavar='C',
                         help='constant c of the class weights 1 / ln(c + p), greater than 1')
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(command)
     if min(arguments.constants) <= 1:
         parser.error(f'c is {min(arguments.constants)}: must be greater than 1')
     try:

@@ -65,7 +65,7 @@ def test_a_dataset_with_other_classes_is_refused_with_the_differing_ones(small_m
     other = dataclasses.replace(dataset, labels=dataclasses.replace(CAMVID, names=('Heaven', *CAMVID.names[1:])))
     segmenter = Segmenter(read_model(small_model), EngineSpec('torch'))
     check_labels(segmenter, dataset)
-    with pytest.raises(DatasetError, match='only in the model: Sky; only in the dataset: Heaven; .*--model') as caught:
+    with pytest.raises(DatasetError, match=r'only in the model: Sky; only in the dataset: Heaven; .*--model') as caught:
         check_labels(segmenter, other)
     assert str(small_model) in str(caught.value) and str(dataset.root) in str(caught.value)
 

@@ -53,9 +53,9 @@ def test_merged_classes_count_as_one_and_void_stays_a_miss() -> None:
 
 def test_ids_that_are_not_classes_and_different_shapes_are_refused() -> None:
     ids = np.full((2, 2), 7, np.uint8)
-    with pytest.raises(ValueError, match='label id 7 .* 3 classes'):
+    with pytest.raises(ValueError, match=r'label id 7 .* 3 classes'):
         confusion_matrix(ids, np.zeros((2, 2), np.uint8), 3)
-    with pytest.raises(ValueError, match='label id 7 .* 3 classes'):
+    with pytest.raises(ValueError, match=r'label id 7 .* 3 classes'):
         confusion_matrix(np.zeros((2, 2), np.uint8), ids, 3)
     with pytest.raises(ValueError, match=r'\(2, 3\)'):
         confusion_matrix(ids, np.zeros((2, 3), np.uint8), 8)

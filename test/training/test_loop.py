@@ -84,7 +84,7 @@ def test_too_little_gpu_memory_is_reported_with_the_remedy(dataset: Dataset, tmp
     def fail(_: object) -> None:
         raise torch.OutOfMemoryError('CUDA out of memory')
 
-    with pytest.raises(TrainingError, match='not enough GPU memory for stage decoder: .*batch_size, crop or size'):
+    with pytest.raises(TrainingError, match=r'not enough GPU memory for stage decoder: .*batch_size, crop or size'):
         train_stages(dataset, one_stage(), tmp_path / 'run', callbacks=[AtStep(1, fail)])
 
 
@@ -109,7 +109,7 @@ def test_an_error_in_the_data_leaves_no_folder_behind(drawn_dataset: Make, tmp_p
     dataset = drawn_dataset()
     for sample in dataset.samples('train'):
         write_image(sample.labels_path, np.full((64, 96), VOID, np.uint8))
-    with pytest.raises(DatasetError, match='all labels .* are void'):
+    with pytest.raises(DatasetError, match=r'all labels .* are void'):
         train_stages(dataset, RECIPE, tmp_path / 'run')
     write_image(dataset.samples('train')[2].labels_path, np.full((64, 96), 50, np.uint8))
     with pytest.raises(DatasetError, match='50'):
@@ -177,7 +177,7 @@ def test_weights_of_another_network_are_refused_before_images_are_read(
     segnet = read_model(make_model(tmp_path / 's.safetensors', architecture=SegNetArchitecture(len(CAMVID))))
     centred = dataclasses.replace(start, info=dataclasses.replace(start.info, mean=(0.5, 0.5, 0.5)))
     for recipe, model, reason in (
-        (dataclasses.replace(STEADY, decoder_activation='relu'), start, 'start.safetensors .*decoder_activation prelu.*relu'),
+        (dataclasses.replace(STEADY, decoder_activation='relu'), start, 'start.safetensors .*_activation prelu.*relu'),
         (STEADY, segnet, 's.safetensors .*network segnet.*enet'),
         (STEADY, centred, r'mean \(0.5, 0.5, 0.5\)'),
     ):

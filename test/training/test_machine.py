@@ -43,7 +43,7 @@ def test_every_process_needs_a_sample(four_processes: None) -> None:
 
 def test_every_process_needs_a_gpu_if_there_are_gpus(four_processes: None) -> None:
     check_machine(4, 4, 2, False)
-    with pytest.raises(TrainingError, match='2 processes for 1 GPUs.*--nproc_per_node 1'):
+    with pytest.raises(TrainingError, match=r'2 processes for 1 GPUs.*--nproc_per_node 1'):
         check_machine(4, 4, 1, False)
 
 

@@ -89,7 +89,7 @@ def test_a_new_run_does_not_use_the_weights_of_an_old_one(out: Path, dataset: Da
 def test_weights_that_change_while_images_are_read_are_refused(dataset: Dataset, start: ModelFile, tmp_path: Path) -> None:
     identity = identify_run(tmp_path / 'run', RECIPE, dataset, False, start)
     make_model(start.path, seed=9)
-    with pytest.raises(TrainingError, match='start.safetensors changed'):
+    with pytest.raises(TrainingError, match=r'start.safetensors changed'):
         write_identity(tmp_path / 'run', identity, start)
     assert not is_run(tmp_path / 'run')
 
@@ -102,7 +102,7 @@ def test_the_recipe_is_the_given_one_or_the_runs_or_the_packages(out: Path, data
 
 
 def test_without_a_recipe_the_remedy_is_named(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match='no run to resume in .*--out'):
+    with pytest.raises(TrainingError, match=r'no run to resume in .*--out'):
         find_recipe(tmp_path, None, dataset, True)
     with pytest.raises(TrainingError, match=r'no recipe for dataset "drawn": add --config.*finetune\.yaml'):
         find_recipe(tmp_path, None, dataset, False)

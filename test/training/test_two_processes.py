@@ -44,7 +44,8 @@ def test_two_processes_train_as_one_does(runs: Path) -> None:
     one, two = (read_history(runs / name / 'frozen' / 'decoder') for name in ('one', 'two'))
     np.testing.assert_allclose(two.loss, one.loss, rtol=5e-3)
     np.testing.assert_allclose(two.learning_rate, one.learning_rate, rtol=1e-6)
-    moved, first, second = (torch.load(runs / name, weights_only=True) for name in ('one/moved.0', 'two/moved.0', 'two/moved.1'))
+    paths = (runs / 'one' / 'moved.0', runs / 'two' / 'moved.0', runs / 'two' / 'moved.1')
+    moved, first, second = (torch.load(path, weights_only=True) for path in paths)
     assert torch.equal(first, second)
     # float32 sums depend on the order, and Adam amplifies gradients close to zero
     assert (first - moved).norm() < 0.01 * moved.norm()
