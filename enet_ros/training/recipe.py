@@ -154,7 +154,7 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     try:
         fields: Any = yaml.safe_load(path.read_text(encoding='utf-8'))
     except FileNotFoundError as error:
-        raise RecipeError(f'recipe {path} does not exist: check the path') from error
+        raise RecipeError(f'there is no recipe {path}: check the path') from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f'cannot read recipe {path}: {one_line(error)}') from error
     if not isinstance(fields, dict):
