@@ -11,6 +11,7 @@ EnetError
 │   └── CalibrationError
 ├── RecipeError
 ├── TrainingError
+│   └── TrainingStopped
 ├── UsageError
 └── NotMeasurableError
     └── OutOfMemoryError
@@ -65,6 +66,10 @@ class RecipeError(EnetError):
 
 class TrainingError(EnetError):
     """A training run cannot start or continue."""
+
+
+class TrainingStopped(TrainingError):
+    """A signal stopped a training run, which can be resumed."""
 
 
 class UsageError(EnetError):

@@ -1,4 +1,4 @@
-"""Draw docs/labels.png: predicted label maps of CamVid images over their ground truth; no camera image is in it."""
+"""Draw docs/labels.png: predicted labels of CamVid images above their ground truth. It contains no camera image."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from enet_ros.segmenter import Segmenter
 
 
 def main() -> None:
-    """Read the arguments and draw."""
+    """Read the arguments and draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='CamVid as "enet convert" prepares it')
-    parser.add_argument('--out', type=Path, default=Path('docs/labels.png'), metavar='FILE')
+    parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='CamVid, prepared with "enet convert"')
+    parser.add_argument('--out', type=Path, default=Path('docs/labels.png'), metavar='FILE',
+                        help='picture to write (default: %(default)s)')
     arguments = parser.parse_args()
     dataset = read_dataset(arguments.data)
     segmenter = Segmenter(read_model(default_model()))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train the CamVid weights: scripts/train_camvid.sh CAMVID OUT [ENET TRAIN ARGUMENT...]
-# CAMVID is the folder of either published form (docs/datasets.md). Run it again to go on with a run that was stopped.
+# CAMVID is the folder of one of the two published forms (docs/datasets.md). Run it again to resume a run that was stopped.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 if [ $# -lt 2 ] || [ ! -d "$1" ]; then

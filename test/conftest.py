@@ -19,15 +19,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT, make_model
+from helpers import ROOT, draw_dataset, make_model
 
 from enet_ros.datasets.prepared import Dataset
-from enet_ros.datasets.source import Pair, SourceDataset
-from enet_ros.datasets.writing import write_dataset
 from enet_ros.hardware import has_nvidia_gpu
-from enet_ros.images.files import read_labels, write_image
 from enet_ros.images.synthetic import draw_scene
-from enet_ros.labels import CAMVID
 from enet_ros.resources import default_model
 
 
@@ -100,19 +96,7 @@ def drawn_dataset(tmp_path: Path) -> Callable[..., Dataset]:
     """Return a function that makes a prepared dataset of drawn scenes."""
 
     def make(train: int = 6, val: int = 2, width: int = 96, height: int = 64) -> Dataset:
-        splits = {}
-        for split, count in (('train', train), ('val', val)):
-            pairs = []
-            for number in range(count):
-                image, labels = draw_scene(number * 9, width, height)
-                name = f'{split}{number}'
-                pair = Pair.of(tmp_path / 'drawn' / f'{name}.png', tmp_path / 'drawn' / f'{name}_labels.png')
-                write_image(pair.image_path, image)
-                write_image(pair.labels_path, labels)
-                pairs.append(pair)
-            splits[split] = pairs
-        drawn = SourceDataset('drawn', CAMVID, splits, lambda pair: read_labels(pair.labels_path), 'drawn', 'free')
-        return write_dataset(tmp_path / 'dataset', drawn)
+        return draw_dataset(tmp_path, train, val, width, height)
 
     return make
 

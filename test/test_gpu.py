@@ -29,7 +29,7 @@ from enet_ros.images.synthetic import draw_scene
 from enet_ros.network.inference import InferenceNetwork
 from enet_ros.network.model_file import ModelFile, read_model
 from enet_ros.training.history import read_history
-from enet_ros.training.loop import train
+from enet_ros.training.loop import train_stages
 
 pytestmark = pytest.mark.gpu
 
@@ -235,9 +235,9 @@ def test_a_training_runs_and_goes_on(
         monkeypatch.setattr('enet_ros.training.task._free_memory', lambda _: free)
     recipe = dataclasses.replace(RECIPE, precision=precision)
     dataset = drawn_dataset()
-    path = train(dataset, recipe, tmp_path / 'run')
+    path = train_stages(dataset, recipe, tmp_path / 'run')
     assert ('stay in main memory' in caplog.text) == bool(free)
     history = read_history(tmp_path / 'run' / 'decoder')
     assert [epoch for epoch, _ in history.mean_iou] == [1, 2] and np.isfinite([loss for _, loss in history.loss]).all()
     path.unlink()
-    assert train(dataset, recipe, tmp_path / 'run', resume=True).is_file()
+    assert train_stages(dataset, recipe, tmp_path / 'run', resume=True).is_file()

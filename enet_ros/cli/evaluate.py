@@ -1,4 +1,4 @@
-"""`enet evaluate`: a model held against the ground truth of a prepared split."""
+"""`enet evaluate`: measure a model on the ground truth of a prepared split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from enet_ros.cli.arguments import add_json_argument, add_segmenter_arguments, make_segmenter
 from enet_ros.datasets.prepared import read_dataset
-from enet_ros.evaluation.charts import require_matplotlib
 from enet_ros.evaluation.cityscapes import check_exportable, write_label_ids
 from enet_ros.evaluation.evaluate import check_labels, evaluate, trained_on
 from enet_ros.evaluation.report import REPORT_FILES, results, write_report
@@ -24,31 +23,29 @@ def add_command(commands: Commands) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         'evaluate', help='measure a model on a prepared split',
-        description='Print IoU and accuracy of each class, their means and the global accuracy; void pixels do not count.',
+        description='Print IoU and accuracy of each class, their means, and the global accuracy. Void does not count.',
     )
-    parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='prepared dataset of "enet convert"')
-    parser.add_argument('--split', default='val', metavar='NAME', help='train, val or test (default: val)')
+    parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='prepared dataset, see "enet convert"')
+    parser.add_argument('--split', default='val', metavar='NAME', help='split to measure: train, val or test (default: val)')
     parser.add_argument('--report', type=Path, metavar='DIR',
-                        help='write report.json, table.md and confusion.png into this folder; needs matplotlib')
+                        help='write report.json, table.md and, if matplotlib is installed, confusion.png to this folder')
     parser.add_argument('--export', type=Path, metavar='DIR',
-                        help='write the predictions into this folder as the official scripts of Cityscapes read them')
+                        help='write the predictions to this folder in the format of the official Cityscapes scripts')
     add_segmenter_arguments(parser)
     add_json_argument(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate, print the table and write what was asked for."""
+    """Evaluate, print the table and write the requested files."""
     report, export = arguments.report, arguments.export
     dataset = read_dataset(arguments.data)
     samples = dataset.samples(arguments.split)
-    if report:
-        require_matplotlib()
     if export:
         check_exportable(dataset)
     segmenter = make_segmenter(arguments)
     check_labels(segmenter, dataset)
-    # before the evaluation, which takes long
+    # before the evaluation, which may take minutes
     reports = [report / name for name in REPORT_FILES] if report else []
     for path in (arguments.json, *reports, export and export / f'{samples[0].stem}.png'):
         if path:
@@ -70,6 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
     if report:
         write_report(report, heading, evaluation, details)
     if export:
-        print('official IoU and iIoU of val, see docs/evaluation.md: CITYSCAPES_DATASET=/path/to/cityscapes '
+        print('for the official IoU and iIoU of val, see docs/evaluation.md: CITYSCAPES_DATASET=/path/to/cityscapes '
               f'CITYSCAPES_RESULTS={quote(str(export.resolve()))} csEvalPixelLevelSemanticLabeling')
     return 0

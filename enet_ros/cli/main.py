@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from enet_ros.cli import benchmark, build_engine, convert, evaluate, info, segment, train
 from enet_ros.cli.exit_codes import ExitCode
-from enet_ros.errors import EnetError, one_line
+from enet_ros.errors import EnetError, TrainingStopped, one_line
 from enet_ros.version import __version__
 
 _EXIT_CODES = (
@@ -63,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if sys.stdout:  # None if the shell closed it
                 sys.stdout.flush()  # errors at interpreter exit could not be handled
         return code
+    except TrainingStopped as error:
+        return _fail(str(error), ExitCode.INTERRUPTED)
     except EnetError as error:
         return _fail(str(error))
     except BrokenPipeError:  # the reader of the output, such as head, has closed it
@@ -71,13 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # for example a full disk or a folder without permission
         return _fail(f'{error.filename}: {one_line(error)}' if error.filename else one_line(error))
     except KeyboardInterrupt:
-        print('enet: interrupted', file=sys.stderr)
-        return ExitCode.INTERRUPTED
+        return _fail('interrupted', ExitCode.INTERRUPTED)
 
 
-def _fail(reason: str) -> int:
+def _fail(reason: str, code: ExitCode = ExitCode.ERROR) -> int:
     print(f'enet: {reason}', file=sys.stderr)
-    return ExitCode.ERROR
+    return code
 
 
 if __name__ == '__main__':

@@ -1,12 +1,13 @@
-"""Charts of results as functions of arrays and a path, whose suffix chooses the format: png, svg or pdf.
+"""Draw results as charts. The suffix of the path chooses the format: png, svg or pdf.
 
-matplotlib is an optional dependency and slow to import: that happens when a chart is drawn, not before. Of it only `Figure`
-is used, which unlike pyplot keeps no state and needs no display.
+matplotlib is optional and slow to import, so it is imported when a chart is drawn. Only `Figure` is used: unlike pyplot, it
+has no global state and needs no display.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import pairwise
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from enet_ros.errors import EnetError
+from enet_ros.errors import EnetError, one_line
 from enet_ros.files import replacing
 from enet_ros.network.slopes import Slopes
 
@@ -24,36 +25,45 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+log = logging.getLogger(__name__)
+
 BLUE, GREY = '#1f5fa8', '#8c8c8c'
-POINTS = 72  # in an inch
+POINTS = 72  # per inch
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What was measured along one stage of a training, as pairs of epoch and value; epochs count from 1 in every stage."""
+    """The metrics of one training stage as pairs of epoch and value. Epochs count from 1 in every stage."""
 
     name: str
     loss: Sequence[tuple[int, float]]
     mean_iou: Sequence[tuple[int, float]]
-    """On the validation split, 0 to 1; not necessarily of every epoch."""
+    """On the validation samples, 0 to 1; some epochs may be missing."""
     learning_rate: Sequence[tuple[int, float]]
 
 
-def require_matplotlib() -> None:
-    """Refuse to go on where no chart can be drawn; for calling before the work whose result is to be drawn.
+def has_matplotlib() -> bool:
+    """Return whether charts can be drawn."""
+    return find_spec('matplotlib') is not None
+
+
+def draw_if_possible(path: Path, draw: Callable[[Path], None]) -> None:
+    """Draw a chart to `path`. Without matplotlib, log a warning that names the missing chart instead.
 
     Raises:
-        EnetError: matplotlib is not installed.
+        EnetError: the file cannot be written.
 
     """
-    if find_spec('matplotlib') is None:
-        raise EnetError('charts need the package matplotlib, which is not installed: pip install matplotlib')
+    if has_matplotlib():
+        draw(path)
+    else:
+        log.warning('%s is not drawn: matplotlib is not installed; pip install matplotlib', path)
 
 
 def draw_confusion(path: Path, names: Sequence[str], confusion: NDArray[np.int64]) -> None:
-    """Draw a confusion matrix as `metrics.confusion_matrix` gives it, each row in percent of its true class's pixels.
+    """Draw a confusion matrix of `metrics.confusion_matrix`. Each row is in percent of the pixels of its true class.
 
-    A class without pixels is an empty row; the column of pixels predicted void is there if there are any.
+    The row of a class without pixels is empty. The column void is drawn if any pixel was predicted void.
 
     Raises:
         EnetError: matplotlib is missing, or the file cannot be written.
@@ -62,19 +72,19 @@ def draw_confusion(path: Path, names: Sequence[str], confusion: NDArray[np.int64
     columns = [*names, 'void'] if confusion[:, -1].any() else list(names)
     pixels = confusion.sum(1, keepdims=True)
     shares = np.divide(confusion, pixels, out=np.full(confusion.shape, np.nan), where=pixels > 0)[:, : len(columns)]
-    cell = min(0.5, 15 / len(names))  # inches: many classes get smaller cells, not a larger picture
+    cell = min(0.5, 15 / len(names))  # inches; many classes get smaller cells, not a larger chart
     figure = _figure(cell * len(columns), cell * len(names))
     axes = figure.add_axes((0, 0, 1, 1))
-    # the square root lets a confusion of a few percent show beside hits of ninety
+    # with the square root, confusions of a few percent remain visible next to hits of ninety
     axes.pcolormesh(np.sqrt(np.ma.masked_invalid(shares)), cmap='Blues', vmin=0, vmax=1, edgecolors='white', linewidth=0.8)
     size = 0.3 * cell * POINTS
-    if size >= 5:  # smaller figures cannot be read
+    if size >= 5:  # smaller text is not readable
         for row, column in zip(*np.nonzero(shares >= 0.005)):
             share = shares[row, column]
             axes.text(column + 0.5, row + 0.5, f'{100 * share:.0f}', size=size, ha='center', va='center',
                       color='white' if share > 0.4 else 'black')
     size = min(10, 0.8 * cell * POINTS)
-    # a dollar sign in a name is no formula
+    # parse_math=False: a dollar sign in a name does not start a formula
     axes.set_xticks(np.arange(len(columns)) + 0.5, columns, size=size, rotation=45, ha='right', rotation_mode='anchor',
                     parse_math=False)
     axes.set_yticks(np.arange(len(names)) + 0.5, names, size=size, parse_math=False)
@@ -86,16 +96,22 @@ def draw_confusion(path: Path, names: Sequence[str], confusion: NDArray[np.int64
 
 
 def draw_slopes(path: Path, slopes: Sequence[Slopes]) -> None:
-    """Draw the slopes of a network's PReLUs against depth, as Figure 3 of the paper does.
-
-    A dotted line marks each PReLU of the main branch, at the end of a block, and a grey line the last of the encoder.
+    """Draw the figure of `slopes_figure`.
 
     Raises:
         EnetError: there are no slopes, matplotlib is missing, or the file cannot be written.
 
     """
     if not slopes:
-        raise EnetError(f'no PReLU to draw into {path}: the network has none')
+        raise EnetError(f'cannot draw {path}: the network has no PReLU; use a model with PReLU')
+    _save(slopes_figure(slopes), path)
+
+
+def slopes_figure(slopes: Sequence[Slopes]) -> Figure:
+    """Return the slopes of a network's PReLUs against depth, like Figure 3 of the paper.
+
+    Dotted lines mark the PReLUs of the main branch, at the ends of blocks. A grey line marks the last PReLU of the encoder.
+    """
     depth = range(1, len(slopes) + 1)
     figure = _figure(11, 4)
     axes = figure.add_subplot()
@@ -115,51 +131,58 @@ def draw_slopes(path: Path, slopes: Sequence[Slopes]) -> None:
     axes.margins(x=0.01)
     axes.set(xlabel='PReLU, in the order of the forward pass', ylabel='slope of the negative side')
     axes.legend(loc='lower left', bbox_to_anchor=(0, 1), ncols=2, frameon=False)
-    _open(axes)
-    _save(figure, path)
+    _hide_frame(axes)
+    return figure
 
 
 def draw_curves(path: Path, stages: Sequence[Curves]) -> None:
-    """Draw loss, validation mean IoU and learning rate of a training against epoch, its stages one after the other.
+    """Draw the figure of `curves_figure`.
 
     Raises:
         EnetError: matplotlib is missing, or the file cannot be written.
 
     """
+    _save(curves_figure(stages), path)
+
+
+def curves_figure(stages: Sequence[Curves]) -> Figure:
+    """Return loss, validation mean IoU and learning rate of a run against epoch, with its stages in sequence."""
     figure = _figure(10, 7.5)
     panels = figure.subplots(3, sharex=True)
-    begin = 0
+    first = 0
     for stage in stages:
         curves = (stage.loss, [(epoch, 100 * value) for epoch, value in stage.mean_iou], stage.learning_rate)
         for axes, points in zip(panels, curves):
-            # a curve of a single epoch has no line to be seen by
-            axes.plot([begin + epoch for epoch, _ in points], [value for _, value in points], color=BLUE, linewidth=1.4,
+            # a single epoch is a point without a line
+            axes.plot([first + epoch for epoch, _ in points], [value for _, value in points], color=BLUE, linewidth=1.4,
                       marker='o' if len(points) == 1 else None, markersize=4, clip_on=False)
-            if begin:
-                axes.axvline(begin, color=GREY, linewidth=0.7, linestyle=':')
-        panels[0].annotate(stage.name, (begin, 1), (3, 3), xycoords=('data', 'axes fraction'), textcoords='offset points',
+            if first:
+                axes.axvline(first, color=GREY, linewidth=0.7, linestyle=':')
+        panels[0].annotate(stage.name, (first, 1), (3, 3), xycoords=('data', 'axes fraction'), textcoords='offset points',
                            color='#555555', parse_math=False)
-        begin += max((epoch for points in curves for epoch, _ in points), default=0)
+        first += max((epoch for points in curves for epoch, _ in points), default=0)
     for axes, label in zip(panels, ('training loss', 'validation mean IoU in %', 'learning rate')):
         axes.set_ylabel(label)
         axes.grid(axis='y', linewidth=0.4)
-        _open(axes)
+        _hide_frame(axes)
     panels[-1].ticklabel_format(axis='y', scilimits=(-2, 2))
     panels[-1].xaxis.get_major_locator().set_params(integer=True)
-    panels[-1].set(xlabel='epoch', xlim=(0, max(begin, 1)))
+    panels[-1].set(xlabel='epoch', xlim=(0, max(first, 1)))
     figure.align_ylabels()
-    _save(figure, path)
+    return figure
 
 
 def _figure(width: float, height: float) -> Figure:
     """Return an empty figure of `width` x `height` inches."""
-    require_matplotlib()
+    if not has_matplotlib():
+        raise EnetError('charts need matplotlib, which is not installed: pip install matplotlib')
     from matplotlib.figure import Figure
 
     return Figure((width, height), dpi=150)
 
 
-def _open(axes: Axes) -> None:
+def _hide_frame(axes: Axes) -> None:
+    """Hide the upper and the right side of the frame."""
     axes.spines[['top', 'right']].set_visible(False)
 
 
@@ -168,4 +191,4 @@ def _save(figure: Figure, path: Path) -> None:
         try:
             figure.savefig(temporary, format=path.suffix[1:], bbox_inches='tight')
         except ValueError as error:
-            raise EnetError(f'cannot draw {path}: {error}') from error
+            raise EnetError(f'cannot draw {path}: {one_line(error)}') from error

@@ -1,4 +1,4 @@
-"""Predictions in the form that the official scripts of Cityscapes read: images of label ids instead of train ids."""
+"""Write predictions as the official scripts of Cityscapes read them: images of label ids instead of train ids."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ _LABEL_IDS[: len(CITYSCAPES)] = CITYSCAPES_LABEL_IDS
 
 
 def check_exportable(dataset: Dataset) -> None:
-    """Refuse a dataset that the official scripts have no label ids for.
+    """Check that the official scripts have label ids for the classes of `dataset`.
 
     Raises:
-        DatasetError: its classes are not the 19 of Cityscapes.
+        DatasetError: the classes are not the 19 of Cityscapes.
 
     """
     if dataset.labels.names != CITYSCAPES.names:
-        raise DatasetError(
-            f'the dataset {dataset.root} has {len(dataset.labels)} classes ({", ".join(dataset.labels.names[:3])}, ...): '
-            f'only the {len(CITYSCAPES)} of Cityscapes can be exported, leave --export out'
-        )
+        first = ', '.join(dataset.labels.names[:3])
+        raise DatasetError(f'dataset {dataset.root} has {len(dataset.labels)} classes ({first}, ...), --export needs the '
+                           f'{len(CITYSCAPES)} of Cityscapes: remove --export')
 
 
 def write_label_ids(folder: Path, name: str, labels: NDArray[np.uint8]) -> None:
     """Write `labels` (H x W train ids, uint8, 255 = void) as label ids into `folder`/`name`.png.
 
-    The official scripts find it when `name` begins with the image's city, sequence and frame, as Cityscapes' names do.
+    `name` must start with city, sequence and frame, like the names of Cityscapes: the official scripts search for them.
 
     Raises:
         EnetError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""Hold a segmenter against ground truth."""
+"""Measure predicted labels against ground truth."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from enet_ros.datasets.prepared import Dataset, Sample
+from enet_ros.datasets.splitting import is_held_out
 from enet_ros.errors import DatasetError
 from enet_ros.evaluation.metrics import (
     class_accuracy,
@@ -28,17 +29,17 @@ from enet_ros.segmenter import Segmenter
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was counted over a set of images."""
+    """The counted pixels of a set of images, and the metrics computed from them."""
 
     labels: LabelSet
     images: int
     confusion: NDArray[np.int64]
-    """As `metrics.confusion_matrix` gives it."""
+    """Sum of the matrices of `metrics.confusion_matrix`."""
 
     def summary(self) -> dict[str, Any]:
-        """Return the paper's metrics as fractions, 0 to 1, None where nothing was there to count; ready for JSON.
+        """Return the paper's metrics as fractions, 0 to 1, ready for JSON. None = no pixels to count.
 
-        For the classes of Cityscapes that includes the IoU of its categories.
+        For the classes of Cityscapes, include the IoU of its categories.
         """
         ious, accuracies = _fractions(class_iou(self.confusion)), _fractions(class_accuracy(self.confusion))
         summary: dict[str, Any] = {
@@ -59,18 +60,18 @@ class Evaluation:
         return summary
 
     def table(self) -> str:
-        """Return the metrics as lines for a terminal, in percent."""
+        """Return the metrics in percent as a table for a terminal."""
         rows = self._rows()
         width = max(len(name) for name, _, _ in rows)
         return '\n'.join(f'{name:<{width}} {iou:>6}  {accuracy:>8}'.rstrip() for name, iou, accuracy in rows)
 
     def markdown(self) -> str:
-        """Return the metrics as a table in Markdown, in percent."""
+        """Return the metrics in percent as a Markdown table."""
         heading, *rows = (' | '.join(cell.replace('|', r'\|') for cell in row) for row in self._rows())
         return '\n'.join(f'| {row} |' for row in (heading, '--- | ---: | ---:', *rows))
 
     def _rows(self) -> list[tuple[str, str, str]]:
-        """Return a heading, then name, IoU and accuracy in percent: '-' = nothing to count, '' = no such metric."""
+        """Return a heading, then rows of name, IoU and accuracy in percent. '-' = no pixels, '' = no such metric."""
         summary = self.summary()
         rows = [('class', 'IoU', 'accuracy')]
         rows += [
@@ -97,25 +98,40 @@ def _percent(value: float | None) -> str:
 
 
 def check_labels(segmenter: Segmenter, dataset: Dataset) -> None:
-    """Refuse a dataset whose class ids mean something else to the model.
+    """Check that class ids mean the same in a model and in a dataset.
 
     Raises:
-        DatasetError: the class names differ.
+        DatasetError: the class names or their order differ.
 
     """
-    if segmenter.labels.names != dataset.labels.names:
-        raise DatasetError(
-            f'the model {segmenter.model.path} tells {len(segmenter.labels)} classes apart '
-            f'({", ".join(segmenter.labels.names[:3])}, ...), the dataset {dataset.root} has {len(dataset.labels)} '
-            f'({", ".join(dataset.labels.names[:3])}, ...): give --model, one with these classes'
-        )
+    if difference := class_difference(segmenter.labels, dataset.labels):
+        raise DatasetError(f'model {segmenter.model.path} and dataset {dataset.root} have different classes: {difference}; '
+                           'use --model with a model trained on these classes')
+
+
+def class_difference(model: LabelSet, dataset: LabelSet) -> str:
+    """Return how the class names of a model and a dataset differ, for an error message; empty if they do not."""
+    only = (('model', sorted(set(model.names) - set(dataset.names), key=model.names.index)),
+            ('dataset', sorted(set(dataset.names) - set(model.names), key=dataset.names.index)))
+    if parts := [f'only in the {owner}: {_some(names)}' for owner, names in only if names]:
+        return '; '.join(parts)
+    for number, (name, other) in enumerate(zip(model.names, dataset.names)):
+        if name != other:
+            return f'the order differs: id {number} is {name} in the model and {other} in the dataset'
+    return ''
+
+
+def _some(names: Sequence[str], limit: int = 6) -> str:
+    """Return the first names as a list for an error message, with the number of the others."""
+    rest = len(names) - limit
+    return ', '.join(names[:limit]) + (f' and {rest} more' if rest > 0 else '')
 
 
 def trained_on(info: ModelInfo, dataset: Dataset, samples: Sequence[Sample]) -> bool:
-    """Return whether a model, or one that its training began with, was trained on any of `samples` of `dataset`."""
+    """Return whether a model, or a model that its training started with, was trained on any of `samples` of `dataset`."""
     trainings = [(info.dataset, info.recipe), *((start['dataset'], start['recipe']) for start in info.lineage())]
     return any(
-        sample.split in recipe.get('splits', ()) and not sample.stem.startswith(tuple(recipe.get('hold_out', ())))
+        sample.split in recipe.get('splits', ()) and not is_held_out(sample.stem, recipe.get('hold_out', ()))
         for name, recipe in trainings if name == dataset.name for sample in samples
     )
 
@@ -149,23 +165,23 @@ def evaluate(
 ) -> Evaluation:
     """Segment every sample and count its pixels against its labels.
 
-    `keep` is called with the name and the predicted labels (H x W class ids, uint8) of each.
+    `keep` is called with the name and the predicted labels (H x W class ids, uint8) of each sample.
 
     Raises:
-        EnetError: a file cannot be read, its labels hold an id that is no class, or all of them are void.
+        EnetError: a file cannot be read, its labels hold an id that is not a class, or all of them are void.
 
     """
-    classes = len(segmenter.labels)
-    confusion = np.zeros((classes, classes + 1), np.int64)
+    evaluator = Evaluator(segmenter.labels)
     for sample in tqdm(samples, desc='evaluating', unit='image'):
         image, truth = sample.read()
         predicted = segmenter.segment(image, 'bgr').labels
         try:
-            confusion += confusion_matrix(truth, predicted, classes)
+            evaluator.update(truth, predicted)
         except ValueError as error:
             raise DatasetError(f'{sample.labels_path}: {error}') from error
         if keep:
             keep(sample.stem, predicted)
-    if not confusion.any():
-        raise DatasetError(f'all labels beside {samples[0].labels_path} are void: there is nothing to measure')
-    return Evaluation(segmenter.labels, len(samples), confusion)
+    evaluation = evaluator.result()
+    if not evaluation.confusion.any():
+        raise DatasetError(f'all labels in {samples[0].labels_path.parent} are void: there is nothing to measure')
+    return evaluation

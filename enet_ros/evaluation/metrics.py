@@ -1,7 +1,7 @@
-"""The paper's metrics, as pure functions of a confusion matrix.
+"""The paper's metrics as pure functions of a confusion matrix.
 
-A confusion matrix is classes x (classes + 1), int64: row = true class, column = predicted class, the last column holding
-pixels that were predicted void. Pixels that are void in the ground truth are not counted.
+A confusion matrix is classes x (classes + 1), int64: row = true class, column = predicted class. The last column counts
+pixels predicted void. Pixels that are void in the ground truth are not counted.
 """
 
 from __future__ import annotations
@@ -15,55 +15,55 @@ from enet_ros.labels import VOID
 
 
 def confusion_matrix(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """Count the pixels of `predicted` against `truth` (class ids of one shape, uint8, 255 = void).
+    """Return the confusion matrix of `predicted` against `truth`: class ids, uint8, 255 = void, both of the same shape.
 
     Raises:
         ValueError: the shapes differ, or an id is neither a class nor void.
 
     """
     if truth.shape != predicted.shape:
-        raise ValueError(f'labels of shape {predicted.shape} against ground truth of shape {truth.shape}')
+        raise ValueError(f'labels have shape {predicted.shape}, ground truth has {truth.shape}: must be the same')
     known = truth != VOID
     rows, columns = truth[known].astype(np.int64), predicted[known].astype(np.int64)
+    for ids in (rows, columns[columns != VOID]):
+        if ids.size and ids.max() >= classes:
+            raise ValueError(f'label id {ids.max()} is not one of {classes} classes')
     columns[columns == VOID] = classes
-    for ids, largest in ((rows, classes - 1), (columns, classes)):
-        if ids.size and ids.max() > largest:
-            raise ValueError(f'label id {ids.max()} among {classes} classes')
     shape = (classes, classes + 1)
     return np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def class_iou(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return intersection over union of each class, 0 to 1; NaN for a class that is neither there nor predicted."""
+    """Return the intersection over union of each class, 0 to 1; NaN for a class neither true nor predicted anywhere."""
     hits, truth, predicted = np.diagonal(confusion), confusion.sum(1), confusion.sum(0)[:-1]
     with np.errstate(invalid='ignore'):
         return hits / (truth + predicted - hits)
 
 
 def class_accuracy(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the share of each class's pixels that were found, 0 to 1; NaN for a class that is not there."""
+    """Return the share of correct pixels of each true class, 0 to 1; NaN for a class without pixels."""
     with np.errstate(invalid='ignore'):
         return np.diagonal(confusion) / confusion.sum(1)
 
 
 def mean_iou(confusion: NDArray[np.int64]) -> float | None:
-    """Return the mean of `class_iou` over the classes that have one; None when nothing was counted."""
+    """Return the mean of `class_iou` over the classes that have one; None if no pixel was counted."""
     return _mean(class_iou(confusion))
 
 
 def class_average(confusion: NDArray[np.int64]) -> float | None:
-    """Return the mean of `class_accuracy` over the classes that have one; None when nothing was counted."""
+    """Return the mean of `class_accuracy` over the classes that have one; None if no pixel was counted."""
     return _mean(class_accuracy(confusion))
 
 
 def global_accuracy(confusion: NDArray[np.int64]) -> float | None:
-    """Return the share of all pixels that were found, 0 to 1; None when nothing was counted."""
+    """Return the share of correct pixels, 0 to 1; None if no pixel was counted."""
     total = confusion.sum()
     return float(np.trace(confusion) / total) if total else None
 
 
 def merge_classes(confusion: NDArray[np.int64], groups: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    """Return the confusion matrix (groups x (groups + 1)) of `groups` of class ids, each of which counts as one class."""
+    """Return the confusion matrix, groups x (groups + 1), in which each group of class ids is one class."""
     columns = (*groups, (len(confusion),))  # void stays void
     return np.array([[confusion[np.ix_(row, column)].sum() for column in columns] for row in groups])
 

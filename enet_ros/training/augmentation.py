@@ -1,7 +1,7 @@
-"""Random views of a whole batch at once, on the device that trains: geometry and colour, one resampling in all.
+"""Random views of a whole batch: scale, crop, flip and colour, with a single resampling, on the device that trains.
 
-Own code, since augmentation libraries resample once for each operation and fill what lies outside an image with class 0.
-Every random number comes from the generator that is handed in, so that a resumed run goes on as it would have.
+Augmentation libraries resample once per operation and fill the area outside an image with class 0. All random numbers come
+from the generator argument, so that a resumed run gets the same views.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from enet_ros.labels import VOID
 
 @dataclass(frozen=True)
 class ColorJitter:
-    """How far the colours of an image are changed at random; 0 leaves them as they are."""
+    """Ranges of random colour changes. 0 = no change."""
 
     brightness: float
-    """All values are multiplied by 1 plus or minus up to this."""
+    """Values are multiplied by a factor in 1 ± this, 0 to 1."""
     contrast: float
-    """Distances from the image's mean are multiplied by 1 plus or minus up to this."""
+    """Distances from the mean of the image are multiplied by a factor in 1 ± this, 0 to 1."""
     saturation: float
-    """Distances from grey are multiplied by 1 plus or minus up to this."""
+    """Distances from grey are multiplied by a factor in 1 ± this, 0 to 1."""
     hue: float
-    """Colours are turned around the grey axis by up to this share of a full turn, either way."""
+    """Colours are rotated around the grey axis by up to ± this, in full turns, 0 to 0.5."""
 
     def __post_init__(self) -> None:
-        """Refuse what would turn an image into its negative."""
+        """Check the ranges: larger values would turn an image into its negative."""
         for name, largest in (('brightness', 1), ('contrast', 1), ('saturation', 1), ('hue', 0.5)):
             if not 0 <= getattr(self, name) <= largest:
-                raise EnetError(f'{name} is {getattr(self, name)}: it is from 0 to {largest}')
+                raise EnetError(f'{name} is {getattr(self, name)}: must be in [0, {largest}]')
 
 
 @torch.no_grad()
@@ -47,11 +47,23 @@ def augment(
     generator: torch.Generator,
     share: slice = slice(None),
 ) -> tuple[Tensor, Tensor]:
-    """Return a random view of each sample: images N x 3 x h x w in [0, 1] and labels N x h x w, `crop` being (w, h).
+    """Return a random view of each sample.
 
-    `images` is N x 3 x H x W, uint8, RGB; `labels` N x H x W, uint8. A view scales its sample by a factor between the two of
-    `scale` (uniform in its logarithm), flips it or not, and changes its colours. Where a small factor makes the view larger
-    than the sample, the rest is void. `generator` is on the CPU. Only the views of `share` are made, the same as among all.
+    A view scales its sample, mirrors it or not, and changes its colours. Where the scaled sample is smaller than the view,
+    the rest is black and void.
+
+    Args:
+        images: N x 3 x H x W, uint8, RGB.
+        labels: N x H x W class ids, uint8, 255 = void.
+        crop: Width and height of a view in pixels.
+        scale: Smallest and largest scale factor; uniform in its logarithm.
+        jitter: Ranges of the colour changes.
+        generator: Source of all random numbers, on the CPU.
+        share: The samples whose views are returned. They are the same as in a call for all samples.
+
+    Returns:
+        Images n x 3 x h x w, float32, RGB in [0, 1], and labels n x h x w, uint8.
+
     """
     batch = len(images)
     images, labels = images[share], labels[share]
@@ -60,7 +72,7 @@ def augment(
     def uniform(low: float, high: float) -> Tensor:
         return torch.empty(batch).uniform_(low, high, generator=generator)[share]
 
-    # one affine map a sample, in grid_sample's coordinates, where -1 and 1 are the borders
+    # one affine map per sample, in the coordinates of grid_sample: -1 and 1 are the borders
     factor = uniform(math.log(scale[0]), math.log(scale[1])).exp()
     share_x, share_y = crop[0] / width / factor, crop[1] / height / factor
     mirror = torch.where(uniform(-1, 1) < 0, -1.0, 1.0)
@@ -73,12 +85,12 @@ def augment(
         uniform(1 - reach, 1 + reach) for reach in (jitter.brightness, jitter.contrast, jitter.saturation)
     )
     angle = uniform(-jitter.hue, jitter.hue) * 2 * math.pi
-    with torch.autocast(images.device.type, enabled=False):  # 8 bits of mantissa do not tell one pixel from the next
+    with torch.autocast(images.device.type, enabled=False):  # bf16 coordinates cannot address single pixels
         grid = functional.affine_grid(maps.to(images.device), [count, 1, crop[1], crop[0]], align_corners=False)
         pixels = images.float() / 255
         means = pixels.mean((1, 2, 3))
         views = functional.grid_sample(pixels, grid, mode='bilinear', align_corners=False)
-        # outside the sample grid_sample gives 0, so void is moved there and back
+        # grid_sample returns 0 outside the sample: with ids shifted by -VOID, 0 is void
         ids = functional.grid_sample(labels[:, None].float() - VOID, grid, mode='nearest', align_corners=False) + VOID
         ids = ids[:, 0].round().to(torch.uint8)
         colors = (brightness * contrast).view(-1, 1, 1) * _color_turn(saturation, angle)
@@ -88,7 +100,7 @@ def augment(
 
 
 def _color_turn(saturation: Tensor, angle: Tensor) -> Tensor:
-    """Return N x 3 x 3 matrices that keep grey, and scale colours' distance from it and turn them around it."""
+    """Return N x 3 x 3 matrices that scale the distance of colours from grey and rotate them around it."""
     grey = torch.full((3, 3), 1 / 3)
     around = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
     turn = angle.cos().view(-1, 1, 1) * (torch.eye(3) - grey) + angle.sin().view(-1, 1, 1) * around

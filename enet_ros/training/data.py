@@ -1,4 +1,4 @@
-"""What a run trains and validates on: whole splits, decoded once and kept in memory."""
+"""The images of a run: whole splits, decoded once and kept in memory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from enet_ros.datasets.prepared import Dataset, Sample, check_ids
+from enet_ros.datasets.splitting import split_by_prefix
 from enet_ros.errors import DatasetError
 from enet_ros.labels import VOID
 from enet_ros.training.recipe import Recipe
@@ -20,7 +21,7 @@ from enet_ros.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Images:
-    """Samples in memory, since decoding an image costs more than a training step on a GPU."""
+    """Decoded samples. Decoding an image takes longer than a training step on a GPU."""
 
     names: list[str]
     images: Tensor
@@ -30,46 +31,41 @@ class Images:
 
     @property
     def bytes(self) -> int:
-        """Return how much memory they take."""
+        """Return their size in memory."""
         return self.images.nbytes + self.labels.nbytes
 
     def to(self, device: torch.device) -> Images:
-        """Return the same on `device`."""
+        """Return the same samples on `device`."""
         return Images(self.names, self.images.to(device), self.labels.to(device))
 
     def pixels(self, classes: int) -> Tensor:
-        """Return how many pixels each class has."""
+        """Return the number of pixels of each class."""
         return sum((torch.bincount(labels.flatten(), minlength=256) for labels in self.labels), torch.zeros(256))[:classes]
 
 
 def choose_samples(dataset: Dataset, recipe: Recipe) -> tuple[list[Sample], list[Sample]]:
-    """Return the samples to train on and those to validate on, of which there may be none.
+    """Return the training samples and the validation samples of `recipe`. There may be no validation samples.
 
-    Validated on is what the recipe holds out, else the split val unless it is trained on.
+    Validation samples are those that `hold_out` selects; without `hold_out`, those of split val unless it is trained on.
 
     Raises:
-        EnetError: a split is missing, nothing is left to train on, or nothing has the name that is held out.
+        DatasetError: a split is missing, `hold_out` matches nothing, or no training samples are left.
 
     """
     samples = [sample for split in recipe.splits for sample in dataset.samples(split)]
     if recipe.hold_out:
-        held = [sample for sample in samples if sample.stem.startswith(recipe.hold_out)]
-        rest = [sample for sample in samples if not sample.stem.startswith(recipe.hold_out)]
-        for prefix in recipe.hold_out:
-            if not any(sample.stem.startswith(prefix) for sample in held):
-                raise DatasetError(f'hold_out "{prefix}": no sample\'s name begins so, {samples[0].stem}, say, is one')
-        if not rest:
-            raise DatasetError(f'hold_out {list(recipe.hold_out)} takes all of {len(samples)} samples: choose what the '
-                               'names of some begin with, such as drives')
-        return rest, held
+        try:
+            return split_by_prefix(samples, recipe.hold_out, lambda sample: sample.stem)
+        except DatasetError as error:
+            raise DatasetError(f'hold_out {list(recipe.hold_out)}: {error}') from error
     return samples, [] if 'val' in recipe.splits or 'val' not in dataset.pixels else dataset.samples('val')
 
 
 def load_images(dataset: Dataset, samples: list[Sample], size: tuple[int, int], description: str) -> Images:
-    """Read `samples` at `size` (width, height).
+    """Read `samples` resized to `size` (width, height). `description` labels the progress bar.
 
     Raises:
-        EnetError: a file is missing or damaged, sizes differ, or a label is no class.
+        EnetError: a file is missing or damaged, an image and its labels differ in size, or a label is not a class.
 
     """
     allowed = {*range(len(dataset.labels)), VOID}
@@ -90,6 +86,6 @@ def load_images(dataset: Dataset, samples: list[Sample], size: tuple[int, int], 
             for number, (image, ids) in enumerate(tqdm(read_samples, description, len(samples), unit='image')):
                 images[number], labels[number] = torch.from_numpy(image), torch.from_numpy(ids)
         except BaseException:
-            pool.shutdown(cancel_futures=True)  # else the rest would be read before the error is told
+            pool.shutdown(cancel_futures=True)  # report the error now, not after all other images are read
             raise
     return Images([sample.stem for sample in samples], images, labels)

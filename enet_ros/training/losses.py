@@ -10,17 +10,23 @@ from enet_ros.labels import VOID
 
 
 def class_weights(pixels: Tensor, constant: float) -> Tensor:
-    """Return 1 / ln(constant + p) for each class, p being its share of the non-void `pixels` (paper section 5.2)."""
+    """Return 1 / ln(constant + p) for each class (paper section 5.2), p = its share of `pixels`, which exclude void."""
     counts = pixels.double()
     return (1 / torch.log(constant + counts / counts.sum())).float()
 
 
 def segmentation_loss(scores: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the weighted cross entropy summed over the pixels that are not void, and the sum of their weights.
+    """Return the weighted cross entropy summed over all pixels that are not void, and the sum of their weights.
 
-    Their quotient is the mean. `scores` is N x C x H x W, `labels` N x H x W of class ids (255 = void), `weights` C.
+    The first divided by the second is the mean loss.
+
+    Args:
+        scores: N x C x H x W class scores.
+        labels: N x H x W class ids, uint8, 255 = void.
+        weights: C class weights.
+
     """
     losses = functional.cross_entropy(scores.float(), labels.long(), weights, ignore_index=VOID, reduction='sum')
-    # not by selecting pixels, whose number a GPU would have to tell before it goes on
-    of_pixels = weights[labels.long().clamp(max=len(weights) - 1)].masked_fill(labels == VOID, 0)
-    return losses, of_pixels.sum()
+    # masked, not selected: a selection has a size that a GPU would have to report before the next operation
+    pixel_weights = weights[labels.long().clamp(max=len(weights) - 1)].masked_fill(labels == VOID, 0)
+    return losses, pixel_weights.sum()

@@ -1,10 +1,10 @@
-"""The training recipe: what `enet train --config` reads."""
+"""The training recipe, which `enet train --config` reads."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -13,24 +13,28 @@ import dacite
 import yaml
 
 from enet_ros.datasets.prepared import SPLITS
-from enet_ros.errors import EnetError, RecipeError
-from enet_ros.network.architecture import SIZE_MULTIPLE, Architecture, ENetArchitecture, SegNetArchitecture
+from enet_ros.errors import EnetError, RecipeError, one_line
+from enet_ros.network.architecture import ARCHITECTURES, Architecture, describe_sizes, is_valid_size
 from enet_ros.training.augmentation import ColorJitter
+
+PARTS = {'encoder': 'enet'}
+"""Parts of networks that a stage can train, and their networks. ENet's encoder gets a 1x1 classifier, on labels of an eighth
+of the size (paper section 5.2)."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One pass over the data with one network and one learning-rate schedule (paper section 5.2)."""
+    """One stage of a run: one network and one learning-rate schedule (paper section 5.2)."""
 
     name: str
-    """Its folder in the run's directory."""
-    network: Literal['encoder', 'enet', 'segnet']
-    """ENet's encoder with a 1x1 classifier on labels of an eighth of the size, the whole ENet, or SegNet."""
+    """Name of its folder in the folder of the run."""
+    network: str
+    """What it trains: one of `ARCHITECTURES` or of `PARTS`."""
     epochs: int
     learning_rate: float
-    """The highest, reached after the warm-up."""
+    """The highest learning rate, at the end of the warm-up."""
     crop: tuple[int, int]
-    """Width and height in pixels of what is cut from the scaled image."""
+    """Width and height in pixels of the crop from the scaled image."""
     scale: tuple[float, float]
     """Smallest and largest factor of the random scaling."""
     class_weight_constant: float
@@ -39,112 +43,122 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All of a training run but the data."""
+    """Everything that defines a training run except the data."""
 
     size: tuple[int, int]
-    """Width and height that images are resized to; the size the model file then asks for."""
+    """Width and height in pixels to which images are resized. The model file records it as the network size."""
     splits: tuple[str, ...]
-    """The splits that are trained on."""
+    """The splits to train on."""
     hold_out: tuple[str, ...]
-    """Samples of `splits` whose names begin with one of these are validated on instead of trained on: drives, cities."""
+    """Prefixes of names, such as those of a drive or a city. These samples of `splits` are validated on, not trained on."""
     decoder_activation: Literal['prelu', 'relu']
-    """This and the next two are options of ENet; for SegNet they stay at `ENetArchitecture`'s defaults."""
+    """This and the next two are options of ENet. For another network, leave them at their defaults."""
     decoder_dropout: float
     last_kernel: Literal[2, 3]
     batch_size: int
-    """Of all processes together."""
+    """Total of all processes."""
     optimizer: Literal['adam', 'adamw']
     weight_decay: float
-    """Of convolutions; normalisations and PReLU slopes decay in neither optimizer (He et al. 2015, section 2.1)."""
+    """For convolutions; never for normalization parameters and PReLU slopes (He et al. 2015, section 2.1)."""
     schedule: Literal['cosine', 'poly']
     """How the learning rate falls to zero: along a half cosine, or as (1 - t)^0.9."""
     warmup_epochs: float
-    """It rises from zero for so long before."""
+    """Epochs in which the learning rate first rises from zero."""
     ema_decay: float
-    """What the moving average of the weights keeps at a step, after n steps no more than (1 + n) / (10 + n). The average is
-    what is validated and kept. 0 = none."""
+    """Decay of the moving average of the weights, which is validated and kept; 0 = no average. After n steps it is at most
+    (1 + n) / (10 + n)."""
     precision: Literal['auto', '32-true', 'bf16-mixed', '16-mixed']
-    """Of the arithmetic, in Lightning's terms; weights stay float32. auto = bf16-mixed where there is bf16, else 32-true."""
+    """Precision of the arithmetic in Lightning's terms. auto = bf16-mixed if the hardware computes in bf16, else 32-true."""
     seed: int
     validate_every: int
-    """Epochs between measurements on the validation samples; a stage's last epoch is always measured."""
+    """Number of epochs between validations. The last epoch of a stage is always validated."""
     jitter: ColorJitter
     stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
-        """Refuse what no run could follow."""
-        smallest = self.architecture(1).smallest_side  # raises what is wrong with the networks and their options
+        """Check all values."""
+        smallest = self.architecture(1).smallest_side  # also checks the networks and their options
         sizes = {'size': self.size, **{f'crop of stage {stage.name}': stage.crop for stage in self.stages}}
         for name, (width, height) in sizes.items():
-            if min(width, height) < smallest or width % SIZE_MULTIPLE or height % SIZE_MULTIPLE:
-                raise RecipeError(f'{name} is {width}x{height}: use multiples of {SIZE_MULTIPLE} from {smallest} on')
+            if not is_valid_size((width, height), smallest):
+                raise RecipeError(f'{name} is {width}x{height}: {describe_sizes((width, height), smallest)}')
             if width > self.size[0] or height > self.size[1]:
-                raise RecipeError(f'{name} is {width}x{height}, more than size {self.size[0]}x{self.size[1]}: set size, too')
+                raise RecipeError(f'{name} is {width}x{height}: must not exceed size {self.size[0]}x{self.size[1]}; '
+                                  'change size, too')
         if not self.splits or not set(self.splits) <= set(SPLITS) or len(set(self.splits)) != len(self.splits):
-            raise RecipeError(f'splits is {list(self.splits)}: name some of {", ".join(SPLITS)}, each once')
+            raise RecipeError(f'splits is {list(self.splits)}: use one or more of {", ".join(SPLITS)}, each once')
         if not 0 <= self.weight_decay < math.inf or not 0 <= self.warmup_epochs < math.inf:
-            raise RecipeError(f'weight_decay {self.weight_decay}, warmup_epochs {self.warmup_epochs}: both are 0 or more')
+            raise RecipeError(f'weight_decay is {self.weight_decay}, warmup_epochs is {self.warmup_epochs}: '
+                              'both must be at least 0')
         if not 0 <= self.ema_decay < 1:
-            raise RecipeError(f'ema_decay is {self.ema_decay}: it is from 0 to below 1')
+            raise RecipeError(f'ema_decay is {self.ema_decay}: must be in [0, 1)')
         if self.batch_size < 1 or self.validate_every < 1:
-            raise RecipeError(f'batch_size {self.batch_size}, validate_every {self.validate_every}: both start at 1')
+            raise RecipeError(f'batch_size is {self.batch_size}, validate_every is {self.validate_every}: '
+                              'both must be at least 1')
         if not 0 <= self.seed < 2**32:
-            raise RecipeError(f'seed is {self.seed}: it is from 0 to {2**32 - 1}')
+            raise RecipeError(f'seed is {self.seed}: must be in [0, {2**32 - 1}]')
         if len({stage.name for stage in self.stages}) != len(self.stages):
-            raise RecipeError('two stages have one name: names must differ')
+            raise RecipeError('two stages have the same name: names must be unique')
         for stage in self.stages:
             if not stage.name.isidentifier():
-                raise RecipeError(f'stage name "{stage.name}": it becomes a folder, use letters, digits and _')
+                raise RecipeError(f'stage name "{stage.name}": use letters, digits and _, it names a folder')
             if stage.epochs < 1 or not 0 < stage.learning_rate < math.inf:
-                raise RecipeError(f'stage {stage.name}: epochs {stage.epochs}, learning_rate {stage.learning_rate}: '
+                raise RecipeError(f'stage {stage.name}: epochs is {stage.epochs}, learning_rate is {stage.learning_rate}: '
                                   'both must be positive')
             if stage.epochs < self.warmup_epochs:
-                raise RecipeError(f'stage {stage.name}: epochs {stage.epochs} are fewer than the warmup_epochs '
+                raise RecipeError(f'stage {stage.name}: epochs is {stage.epochs}: must be at least warmup_epochs, '
                                   f'{self.warmup_epochs}')
             if not 0 < stage.scale[0] <= stage.scale[1] < math.inf:
-                raise RecipeError(f'stage {stage.name}: scale is {list(stage.scale)}: give a smaller and a larger factor')
+                raise RecipeError(f'stage {stage.name}: scale is {list(stage.scale)}: use two positive factors, '
+                                  'the smaller one first')
             if not 1 < stage.class_weight_constant < math.inf:
                 raise RecipeError(f'stage {stage.name}: class_weight_constant is {stage.class_weight_constant}: '
-                                  'it must be above 1, else a weight is infinite or negative')
+                                  'must be greater than 1')
 
     def architecture(self, classes: int) -> Architecture:
-        """Return the architecture of the network that the last stage trains.
+        """Return the architecture of the network that the stages train.
 
         Raises:
-            RecipeError: the last stage trains no whole network, SegNet is not alone, or an option of ENet is set for it.
-            ValueError: an option is out of its domain.
+            RecipeError: a network is unknown, the last stage does not train a whole network, stages train several networks,
+                or an option of another network is set.
+            ValueError: an option is outside its domain.
 
         """
-        enet = ENetArchitecture(classes, self.decoder_activation, self.decoder_dropout, self.last_kernel)
-        networks = [stage.network for stage in self.stages]
-        if not networks or networks[-1] == 'encoder':
-            raise RecipeError('the last stage must train network: enet or segnet, the one that is kept')
-        if 'segnet' not in networks:
-            return enet
-        if others := sorted({*networks} - {'segnet'}):
-            raise RecipeError(f'stages train segnet and {", ".join(others)}: write a recipe for each network')
-        if enet != (unset := ENetArchitecture(classes)):
-            raise RecipeError('SegNet has no options: leave those of ENet at '
-                              f'decoder_activation: {unset.decoder_activation}, decoder_dropout: {unset.decoder_dropout}, '
-                              f'last_kernel: {unset.last_kernel}')
-        return SegNetArchitecture(classes)
+        for stage in self.stages:
+            if stage.network not in (known := (*ARCHITECTURES, *PARTS)):
+                raise RecipeError(f'stage {stage.name}: network is "{stage.network}": must be one of {", ".join(known)}')
+        if not self.stages or (network := self.stages[-1].network) in PARTS:
+            raise RecipeError(f'the last stage must train a whole network: {", ".join(ARCHITECTURES)}')
+        if others := sorted({stage.network for stage in self.stages if PARTS.get(stage.network, stage.network) != network}):
+            raise RecipeError(f'stages train {network} and {", ".join(others)}: write one recipe for each network')
+        defaults = {name: default for kind in ARCHITECTURES.values() for name, default in _options(kind).items()}
+        own = _options(kind := ARCHITECTURES[network])
+        for name, default in defaults.items():
+            if name not in own and getattr(self, name) != default:
+                raise RecipeError(f'{kind.title} has no option {name}: leave it at {default}')
+        return kind(classes, **{name: getattr(self, name) for name in own})
+
+
+def _options(kind: type[Architecture]) -> Mapping[str, Any]:
+    """Return the options of a network, by name with their defaults."""
+    return {field.name: field.default for field in dataclasses.fields(kind) if field.init and field.name != 'classes'}
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
-    """Read a recipe from a YAML file and make `changes` to it, each KEY=VALUE, as in stages.decoder.epochs=10.
+    """Read a recipe from a YAML file and apply `changes`, each KEY=VALUE, for example stages.decoder.epochs=10.
 
     Raises:
-        RecipeError: a key is unknown or missing, or a value is of the wrong type or out of range.
+        RecipeError: the file cannot be read, a key is unknown or missing, or a value has the wrong type or is out of range.
 
     """
     try:
         fields: Any = yaml.safe_load(path.read_text(encoding='utf-8'))
     except FileNotFoundError as error:
-        raise RecipeError(f'no recipe {path}: check the path') from error
+        raise RecipeError(f'there is no recipe {path}: check the path') from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f'cannot read recipe {path}: {" ".join(str(error).split())}') from error
+        raise RecipeError(f'cannot read recipe {path}: {one_line(error)}') from error
     if not isinstance(fields, dict):
-        raise RecipeError(f'recipe {path} is no mapping of keys to values')
+        raise RecipeError(f'recipe {path} is not a mapping of keys to values: see config/train for examples')
     for change in changes:
         _change(fields, change)
     where = f'recipe {path}' + (f' with {", ".join(changes)}' if changes else '')
@@ -153,54 +167,54 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     except dacite.UnexpectedDataError as error:
         known = {name: [field.name for field in dataclasses.fields(kind)]
                  for name, kind in (('', Recipe), ('jitter', ColorJitter), ('stages', Stage))}
-        raise RecipeError(f'{where}: unknown key {", ".join(sorted(map(str, error.keys)))}; known are '
-                          f'{", ".join(known[""])}; in jitter {", ".join(known["jitter"])}; '
-                          f'in each of stages {", ".join(known["stages"])}') from error
+        raise RecipeError(f'{where}: unknown key {", ".join(sorted(map(str, error.keys)))}; known keys: '
+                          f'{", ".join(known[""])}; in jitter: {", ".join(known["jitter"])}; '
+                          f'in each stage: {", ".join(known["stages"])}') from error
     except dacite.WrongTypeError as error:
         raise RecipeError(f'{where}: {error.field_path} must be {_describe(error.field_type)}') from error
     except (dacite.DaciteError, TypeError, ValueError, EnetError) as error:
-        raise RecipeError(f'{where}: {error}') from error
+        raise RecipeError(f'{where}: {one_line(error)}') from error
 
 
-def _describe(kind: Any) -> str:  # noqa: ANN401 - a type or what typing makes of it
+def _describe(kind: Any) -> str:  # noqa: ANN401 - a type or a generic alias
     if get_origin(kind) is Literal:
         return f'one of {", ".join(map(str, get_args(kind)))}'
     if get_origin(kind) is tuple:
         first, *others = get_args(kind)
-        return f'a list in [ ]{"" if others == [...] else f" of {1 + len(others)}"}, each {_describe(first)}'
-    names = {int: 'a whole number', float: 'a number', str: 'text (in quotes if it looks like a number)'}
+        return f'a list in [ ]{"" if others == [...] else f" of {1 + len(others)}"}, each entry {_describe(first)}'
+    names = {int: 'an integer', float: 'a number', str: 'a string (in quotes if it looks like a number)'}
     return names.get(kind, f'a {kind.__name__}')
 
 
-def _tuples(value: Any) -> Any:  # noqa: ANN401 - what YAML gives
-    """Return what was read from YAML with tuples for its lists."""
+def _tuples(value: Any) -> Any:  # noqa: ANN401 - YAML
+    """Return a value read from YAML with tuples instead of lists."""
     if isinstance(value, dict):
         return {key: _tuples(part) for key, part in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _change(fields: dict[str, Any], change: str) -> None:
-    """Make one KEY=VALUE change in a recipe that was read from YAML; stages are found by their names."""
+    """Apply one KEY=VALUE change to a recipe read from YAML. KEY has the names of stages."""
     key, equals, text = change.partition('=')
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         equals = ''
     if not equals:
-        raise RecipeError(f'"{change}" is no change of a recipe: write KEY=VALUE, such as stages.decoder.epochs=10')
+        raise RecipeError(f'"{change}" is not a change: use KEY=VALUE, for example stages.decoder.epochs=10')
     *parents, last = key.split('.')
     place: Any = fields
     for name in parents:
         if isinstance(place, list):
             place = {stage.get('name'): stage for stage in place if isinstance(stage, dict)}
         if not isinstance(place.get(name), (dict, list)):
-            raise RecipeError(f'"{change}": the recipe has no part {name}; choose from {_names(place)}')
+            raise RecipeError(f'"{change}": the recipe has no section {name}; choose from {_names(place)}')
         place = place[name]
     if not isinstance(place, dict) or last not in place:
-        raise RecipeError(f'"{change}": the recipe has no key {last} there; choose from {_names(place)}')
+        raise RecipeError(f'"{change}": there is no key {last}; choose from {_names(place)}')
     place[last] = value
 
 
-def _names(place: Any) -> str:  # noqa: ANN401 - what YAML gives
+def _names(place: Any) -> str:  # noqa: ANN401 - YAML
     parts = [part.get('name') for part in place if isinstance(part, dict)] if isinstance(place, list) else place
     return ', '.join(map(str, parts))

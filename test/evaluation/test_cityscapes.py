@@ -1,4 +1,4 @@
-"""Our Cityscapes figures and exported predictions, held against the official scripts."""
+"""The metrics for Cityscapes and exported predictions, checked against the official scripts."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from enet_ros.labels import CITYSCAPES, CITYSCAPES_CATEGORIES, CITYSCAPES_LABEL_
 from enet_ros.network.architecture import ENetArchitecture
 from enet_ros.network.enet import ENet
 from enet_ros.network.model_file import ModelInfo, write_model
+from enet_ros.segmenter import Segmentation
 
-# NumPy 2.4 dropped in1d, which version 2.3.0 of the scripts calls; isin is its successor
+# NumPy 2.4 removed in1d, which version 2.3.0 of the scripts calls; isin replaces it
 OFFICIAL_SCRIPT = """
 import numpy
 numpy.in1d = numpy.isin
@@ -35,7 +36,7 @@ evalPixelLevelSemanticLabeling.main()
 NAMES = ('aachen_000000_000019', 'aachen_000001_000019', 'ulm_000000_000019')
 
 
-def test_ids_and_categories_are_the_official_ones() -> None:
+def test_ids_and_categories_are_those_of_the_official_scripts() -> None:
     official_labels = pytest.importorskip('cityscapesscripts.helpers.labels').labels
     trained = sorted((label for label in official_labels if not label.ignoreInEval), key=lambda label: label.trainId)
     assert tuple(label.name for label in trained) == CITYSCAPES.names
@@ -47,12 +48,12 @@ def test_ids_and_categories_are_the_official_ones() -> None:
 
 
 def make_official_tree(root: Path, generator: np.random.Generator) -> dict[str, np.ndarray]:
-    """Write ground truth as Cityscapes publishes it, ignored label ids included, and return its train ids by name."""
+    """Write ground truth as Cityscapes publishes it, including ignored label ids, and return its train ids by name."""
     train_ids = np.full(256, VOID, np.uint8)
     train_ids[list(CITYSCAPES_LABEL_IDS)] = range(len(CITYSCAPES))
     truths = {}
     for name in NAMES:
-        # blocks of 4x4 pixels of any label but train (31), which will only be predicted, and bus (28), which will be nowhere
+        # blocks of 4x4 pixels of all labels except train (31), which is only predicted, and bus (28), which does not occur
         ids = generator.choice([number for number in range(34) if number not in (28, 31)], (8, 12))
         label_ids = ids.repeat(4, 0).repeat(4, 1)
         instances = np.where(label_ids >= 24, label_ids * 1000 + np.arange(48) // 16, label_ids).astype(np.uint16)
@@ -70,13 +71,13 @@ def run_official_script(dataset: Path, predictions: Path) -> dict[str, object]:
     return json.loads((dataset / 'evaluationResults' / 'resultPixelLevelSemanticLabeling.json').read_text())
 
 
-def test_the_official_script_takes_exported_predictions_and_gives_our_figures(tmp_path: Path) -> None:
+def test_the_official_script_reads_exported_predictions_and_gives_the_same_metrics(tmp_path: Path) -> None:
     pytest.importorskip('cityscapesscripts')
     generator = np.random.default_rng(3)
     truths = make_official_tree(tmp_path / 'cityscapes', generator)
     samples, predictions = [], []
     for name, truth in truths.items():
-        # right in six of ten pixels, else any class but bus, now and then void
+        # correct in 60 % of the pixels, else any class except bus, or void
         classes = [number for number, class_name in enumerate(CITYSCAPES.names) if class_name != 'bus']
         others = generator.choice([*classes, VOID], truth.shape)
         right = (generator.random(truth.shape) < 0.6) & (truth != VOID)
@@ -86,7 +87,7 @@ def test_the_official_script_takes_exported_predictions_and_gives_our_figures(tm
         write_image(sample.labels_path, truth)
         samples.append(sample)
     coming = iter(predictions)
-    segmenter = SimpleNamespace(labels=CITYSCAPES, segment=lambda image, channels: next(coming))
+    segmenter = SimpleNamespace(labels=CITYSCAPES, segment=lambda image, channels: Segmentation(next(coming), None))
     ours = evaluate(segmenter, samples, lambda name, labels: write_label_ids(tmp_path / 'out', name, labels)).summary()
 
     official = run_official_script(tmp_path / 'cityscapes', tmp_path / 'out')
@@ -99,11 +100,11 @@ def test_the_official_script_takes_exported_predictions_and_gives_our_figures(tm
     void = official['categoryScores'].pop('void')
     assert np.isnan(void) and ours['categories'] == pytest.approx(official['categoryScores'])
     assert ours['mean_category_iou'] == pytest.approx(official['averageScoreCategories'])
-    # what only they can tell, from the instances
+    # computed from the instances, by the official script only
     assert 0 < official['averageScoreInstClasses'] < 1 and 0 < official['averageScoreInstCategories'] < 1
 
 
-def test_evaluate_exports_label_ids_in_the_size_of_the_labels(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_exports_label_ids_at_the_size_of_the_labels(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     names = [f'{name}_leftImg8bit' for name in NAMES]
     for name in names:
         write_image(tmp_path / 'data' / 'val' / 'images' / f'{name}.png', draw_scene(3, 120, 72)[0])
@@ -126,7 +127,7 @@ def test_evaluate_exports_label_ids_in_the_size_of_the_labels(tmp_path: Path, ca
         exported = cv2.imread(str(tmp_path / 'out' / f'{name}.png'), cv2.IMREAD_UNCHANGED)
         assert exported.shape == (72, 120) and exported.dtype == np.uint8
         counts += np.bincount(exported.reshape(-1), minlength=256)
-    # every pixel's class is as often there as in the confusion matrix
+    # each class is exported as often as the confusion matrix counts it
     predicted = np.array(json.loads((tmp_path / 'r.json').read_text())['confusion']).sum(0)
     assert np.count_nonzero(predicted) > 3
     assert counts[list(CITYSCAPES_LABEL_IDS)].tolist() == predicted[:-1].tolist()

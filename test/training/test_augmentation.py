@@ -12,21 +12,21 @@ from enet_ros.training.augmentation import ColorJitter, augment
 UNCHANGED = ColorJitter(0, 0, 0, 0)
 
 
-def test_augmentation_moves_image_and_labels_together() -> None:
-    # an image that shows its own label ids: whatever the view, each pixel must still carry its label
+def test_image_and_labels_are_moved_together() -> None:
+    # the pixel values encode the label ids, so that every pixel of a view shows which label it must have
     labels = torch.arange(8, dtype=torch.uint8).repeat_interleave(8).repeat(64, 1)[None].repeat(16, 1, 1)
     images = (labels * 30)[:, None].repeat(1, 3, 1, 1)
     generator = torch.Generator().manual_seed(0)
     views, ids = augment(images, labels, (48, 40), (0.5, 2.0), UNCHANGED, generator)
     assert views.shape == (16, 3, 40, 48) and ids.shape == (16, 40, 48) and ids.dtype == torch.uint8
     known = ids != VOID
-    # bilinear sampling mixes neighbours at the borders between ids, by half an id at the most
+    # bilinear sampling mixes neighbours at borders between ids, by at most half an id
     difference = (views[:, 0] * 255 / 30 - ids.float()).abs()[known]
     assert (difference < 0.05).float().mean() > 0.7 and difference.median() < 1e-3
     assert len({tuple(row.tolist()) for row in ids[:, 20]}) > 8  # views differ
 
 
-def test_augmentation_is_as_exact_under_mixed_precision() -> None:
+def test_mixed_precision_does_not_change_the_views() -> None:
     images = torch.randint(0, 256, (4, 3, 60, 480), dtype=torch.uint8)
     labels = torch.zeros(4, 60, 480, dtype=torch.uint8)
     plain = augment(images, labels, (240, 40), (0.5, 1.5), RECIPE.jitter, torch.Generator().manual_seed(0))
@@ -35,7 +35,7 @@ def test_augmentation_is_as_exact_under_mixed_precision() -> None:
     assert torch.equal(plain[0], mixed[0]) and torch.equal(plain[1], mixed[1])
 
 
-def test_a_share_of_a_batch_gets_the_views_that_it_has_among_all() -> None:
+def test_the_views_of_a_share_are_those_of_the_whole_batch() -> None:
     images = torch.randint(0, 256, (5, 3, 40, 48), dtype=torch.uint8)
     labels = images[:, 0] % 11
 
@@ -47,7 +47,7 @@ def test_a_share_of_a_batch_gets_the_views_that_it_has_among_all() -> None:
             assert torch.equal(part, whole[share])
 
 
-def test_augmentation_makes_the_outside_black_and_void() -> None:
+def test_the_area_outside_an_image_is_black_and_void() -> None:
     images, labels = torch.full((4, 3, 32, 32), 200, dtype=torch.uint8), torch.zeros(4, 32, 32, dtype=torch.uint8)
     views, ids = augment(images, labels, (64, 64), (1.0, 1.0), UNCHANGED, torch.Generator().manual_seed(0))
     assert (ids == VOID).float().mean().item() == pytest.approx(0.75, abs=0.02)
@@ -56,14 +56,14 @@ def test_augmentation_makes_the_outside_black_and_void() -> None:
 
 
 def _jittered(image: torch.Tensor, jitter: ColorJitter) -> torch.Tensor:
-    """Return 32 views of one image (3 x H x W, uint8) that differ in nothing but flips and colours."""
+    """Return 32 views of one image (3 x H x W, uint8) that differ only in flips and colours."""
     images = image[None].repeat(32, 1, 1, 1)
     labels = torch.zeros(32, *image.shape[1:], dtype=torch.uint8)
     size = (image.shape[2], image.shape[1])
     return augment(images, labels, size, (1.0, 1.0), jitter, torch.Generator().manual_seed(0))[0]
 
 
-def test_brightness_multiplies_and_contrast_stretches() -> None:
+def test_brightness_multiplies_values_and_contrast_their_distance_from_the_mean() -> None:
     image = torch.tensor([60, 120], dtype=torch.uint8).view(1, 1, 2).repeat(3, 8, 4)
     bright = _jittered(image, ColorJitter(0.5, 0, 0, 0)).flatten(1) * 255
     ratio = bright.max(1).values / bright.min(1).values
@@ -75,7 +75,7 @@ def test_brightness_multiplies_and_contrast_stretches() -> None:
     assert spread.max() > 75 and spread.min() < 45  # from 30 to 90
 
 
-def test_saturation_and_hue_leave_grey_alone_and_change_colours() -> None:
+def test_saturation_and_hue_change_colours_but_not_grey() -> None:
     grey = torch.full((3, 8, 8), 90, dtype=torch.uint8)
     for jitter in (ColorJitter(0, 0, 1, 0), ColorJitter(0, 0, 0, 0.5)):
         np.testing.assert_allclose(_jittered(grey, jitter).numpy(), 90 / 255, atol=1e-5)
@@ -83,14 +83,14 @@ def test_saturation_and_hue_leave_grey_alone_and_change_colours() -> None:
     pale = _jittered(red, ColorJitter(0, 0, 0.5, 0))[:, :, 0, 0] * 255
     np.testing.assert_allclose(pale.mean(1).numpy(), 110, atol=1e-3)
     strength = pale[:, 0] - pale[:, 1]
-    assert strength.min() < 45 and strength.max() > 75  # 60 plus or minus a half
+    assert strength.min() < 45 and strength.max() > 75  # 60 ± half
     np.testing.assert_allclose(pale[:, 1].numpy(), pale[:, 2].numpy(), atol=1e-3)
     turned = _jittered(red, ColorJitter(0, 0, 0, 0.5))[:, :, 0, 0] * 255
     np.testing.assert_allclose(turned.mean(1).numpy(), 110, atol=1e-3)
-    assert {int(color.argmax()) for color in turned} == {0, 1, 2}  # red became green and blue, too
+    assert {int(color.argmax()) for color in turned} == {0, 1, 2}  # red becomes green and blue, too
 
 
 @pytest.mark.parametrize('values', [(1.5, 0, 0, 0), (0, -0.1, 0, 0), (0, 0, 2, 0), (0, 0, 0, 0.6), (float('nan'), 0, 0, 0)])
 def test_a_jitter_out_of_range_is_refused(values: tuple[float, ...]) -> None:
-    with pytest.raises(EnetError, match=r'it is from 0 to'):
+    with pytest.raises(EnetError, match=r'must be in \[0, '):
         ColorJitter(*values)

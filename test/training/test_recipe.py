@@ -10,14 +10,14 @@ from enet_ros.errors import RecipeError
 from enet_ros.training.recipe import read_recipe
 
 
-def test_the_packages_recipes_can_be_read() -> None:
+def test_the_recipes_of_the_package_are_valid() -> None:
     paths = sorted((ROOT / 'config' / 'train').iterdir())
     networks = {path.stem: read_recipe(path).architecture(11).network for path in paths}
     assert networks == {'camvid': 'enet', 'camvid_ablation': 'enet', 'camvid_cpu': 'enet', 'cityscapes': 'enet',
                         'finetune': 'enet', 'segnet_camvid': 'segnet', 'sunrgbd': 'enet'}
 
 
-def test_a_recipe_survives_its_file(tmp_path: Path) -> None:
+def test_a_recipe_that_was_written_can_be_read_again(tmp_path: Path) -> None:
     assert read_recipe(recipe_file(tmp_path / 'r.yaml')) == RECIPE
 
 
@@ -25,22 +25,23 @@ def test_a_recipe_survives_its_file(tmp_path: Path) -> None:
     ({'batchsize': 4}, 'batchsize'),
     ({'seed': None}, 'seed'),
     ({'batch_size': 'many'}, 'batch_size'),
-    ({'batch_size': 0}, 'batch_size 0'),
+    ({'batch_size': 0}, 'batch_size is 0'),
     ({'size': [100, 64]}, 'size is 100x64'),
     ({'size': [96]}, 'size'),
     ({'stages': []}, 'last stage'),
     ({'stages': changed_stage(network='encoder')}, 'last stage'),
-    ({'stages': changed_stage(network='unet')}, 'network must be one of encoder, enet, segnet'),
+    ({'stages': changed_stage(network='unet')}, 'network is "unet": must be one of enet, segnet, encoder'),
     ({'stages': changed_stage(network='segnet') + changed_stage(name='second')},
-     'stages train segnet and enet: write a recipe for each'),
-    ({'stages': changed_stage(network='segnet'), 'decoder_dropout': 0.0}, 'leave those of ENet at .*decoder_dropout: 0.1'),
+     'stages train enet and segnet: write one recipe for each'),
+    ({'stages': changed_stage(network='segnet'), 'decoder_dropout': 0.0},
+     'SegNet has no option decoder_dropout: leave it at 0.1'),
     ({'stages': changed_stage(network='segnet', crop=[64, 24])},
-     'crop of stage decoder is 64x24: use multiples of 8 from 32 on'),
-    ({'stages': changed_stage() * 2}, 'one name'),
+     'crop of stage decoder is 64x24: .*multiples of 8, at least 32'),
+    ({'stages': changed_stage() * 2}, 'two stages have the same name'),
     ({'stages': changed_stage(crop=[60, 64])}, 'crop of stage decoder is 60x64'),
-    ({'stages': changed_stage(crop=[96, 72])}, 'crop of stage decoder is 96x72, more than size 96x64: set size, too'),
-    ({'stages': changed_stage(epochs=0)}, 'epochs 0'),
-    ({'stages': changed_stage(learning_rate=-1.0)}, 'learning_rate -1.0'),
+    ({'stages': changed_stage(crop=[96, 72])}, 'crop of stage decoder is 96x72: must not exceed size 96x64'),
+    ({'stages': changed_stage(epochs=0)}, 'epochs is 0'),
+    ({'stages': changed_stage(learning_rate=-1.0)}, 'learning_rate is -1.0'),
     ({'stages': changed_stage(scale=[2.0, 1.0])}, r'scale is \[2.0, 1.0\]'),
     ({'stages': changed_stage(class_weight_constant=1.0)}, 'class_weight_constant is 1.0'),
     ({'precision': 'fp8'}, 'precision'),
@@ -50,29 +51,29 @@ def test_a_recipe_survives_its_file(tmp_path: Path) -> None:
     ({'splits': []}, r'splits is \[\]'),
     ({'splits': ['training']}, r"splits is \['training'\]"),
     ({'ema_decay': 1.0}, 'ema_decay is 1.0'),
-    ({'seed': 2**32}, 'seed is 4294967296: it is from 0 to 4294967295'), ({'seed': -1}, 'seed is -1'),
-    ({'warmup_epochs': -1.0}, 'warmup_epochs -1.0'),
+    ({'seed': 2**32}, r'seed is 4294967296: must be in \[0, 4294967295\]'), ({'seed': -1}, 'seed is -1'),
+    ({'warmup_epochs': -1.0}, 'warmup_epochs is -1.0'),
     ({'optimizer': 'sgd'}, 'optimizer'),
     ({'schedule': 'linear'}, 'schedule must be one of cosine, poly'),
-    ({'splits': 'train'}, r'splits must be a list in \[ \], each text'),
-    ({'size': 480}, r'size must be a list in \[ \] of 2, each a whole number'),
-    ({'seed': 1.5}, 'seed must be a whole number'),
-    ({'warmup_epochs': 5.0}, 'epochs 1 are fewer than the warmup_epochs 5.0'),
-    ({'weight_decay': float('nan')}, 'weight_decay nan'),
+    ({'splits': 'train'}, r'splits must be a list in \[ \], each entry a string'),
+    ({'size': 480}, r'size must be a list in \[ \] of 2, each entry an integer'),
+    ({'seed': 1.5}, 'seed must be an integer'),
+    ({'warmup_epochs': 5.0}, 'epochs is 1: must be at least warmup_epochs, 5.0'),
+    ({'weight_decay': float('nan')}, 'weight_decay is nan'),
     ({'stages': changed_stage(name='../x')}, r'stage name "../x"'),
 ], ids=str)
-def test_a_wrong_recipe_is_refused_in_one_line(changes: dict[str, object], reason: str, tmp_path: Path) -> None:
+def test_an_invalid_recipe_is_refused_in_one_line(changes: dict[str, object], reason: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=reason) as caught:
         read_recipe(recipe_file(tmp_path / 'r.yaml', **changes))
     assert str(tmp_path / 'r.yaml') in str(caught.value) and '\n' not in str(caught.value)
 
 
-def test_an_unknown_key_is_answered_with_those_that_are_known(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r'unknown key batchsize; known are size, .*batch_size.*; in each of stages name'):
+def test_an_unknown_key_is_refused_with_a_list_of_known_keys(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r'unknown key batchsize; known keys: size, .*batch_size.*; in each stage: name'):
         read_recipe(recipe_file(tmp_path / 'r.yaml', batchsize=4))
 
 
-def test_changes_reach_every_part_of_a_recipe(tmp_path: Path) -> None:
+def test_changes_apply_to_every_section_of_a_recipe(tmp_path: Path) -> None:
     path = recipe_file(tmp_path / 'r.yaml')
     changes = ['seed=7', 'jitter.hue=0', 'stages.decoder.epochs=5', 'stages.encoder.crop=[96, 64]', 'hold_out=[0006R0]']
     changed = read_recipe(path, changes)
@@ -82,18 +83,18 @@ def test_changes_reach_every_part_of_a_recipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('change', 'reason'), [
-    ('seed', 'write KEY=VALUE'),
-    ('seed=[', 'write KEY=VALUE'),
-    ('sed=1', 'no key sed there; choose from .*seed'),
-    ('stages.decode.epochs=1', 'no part decode; choose from encoder, decoder'),
-    ('stages.decoder.epoch=1', 'no key epoch there; choose from .*epochs'),
-    ('stages.decoder=1', 'no key decoder there'),
-    ('seed.x=1', 'no part seed'),
-    ('stages.decoder.epochs=0', 'epochs 0'),
-    ('seed=many', r'r.yaml with seed=many: seed must be a whole number'),
-    ('hold_out=[0006]', r'hold_out must be a list in .*, each text \(in quotes if it looks like a number'),
+    ('seed', 'use KEY=VALUE'),
+    ('seed=[', 'use KEY=VALUE'),
+    ('sed=1', 'no key sed; choose from .*seed'),
+    ('stages.decode.epochs=1', 'no section decode; choose from encoder, decoder'),
+    ('stages.decoder.epoch=1', 'no key epoch; choose from .*epochs'),
+    ('stages.decoder=1', 'no key decoder'),
+    ('seed.x=1', 'no section seed'),
+    ('stages.decoder.epochs=0', 'epochs is 0'),
+    ('seed=many', r'r.yaml with seed=many: seed must be an integer'),
+    ('hold_out=[0006]', r'hold_out must be a list in .*, each entry a string \(in quotes if it looks like a number'),
 ])
-def test_a_wrong_change_is_refused_in_one_line(change: str, reason: str, tmp_path: Path) -> None:
+def test_an_invalid_change_is_refused_in_one_line(change: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=reason) as caught:
         read_recipe(recipe_file(tmp_path / 'r.yaml'), [change])
     assert '\n' not in str(caught.value)
