@@ -28,7 +28,7 @@ setup(
     ],
     extras_require={
         'train': [
-            'torch>=2.5', 'lightning>=2.6', 'torchmetrics>=1.0', 'tensorboard>=2.13', 'onnx>=1.16', 'dacite>=1.8',
+            'torch>=2.5', 'lightning>=2.6', 'tensorboard>=2.13', 'onnx>=1.16', 'dacite>=1.8',
             'matplotlib>=3.6',
         ],
         'report': ['matplotlib>=3.6'],
