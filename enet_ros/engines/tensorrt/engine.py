@@ -18,7 +18,7 @@ from enet_ros.engines.cache import EngineKey, load_engine, store_engine
 from enet_ros.engines.cuda_graph import CudaGraph, gpu_memory
 from enet_ros.engines.int8 import load_quantized_graph, quantize, store_quantized_graph
 from enet_ros.engines.tensorrt.build import build
-from enet_ros.engines.tensorrt.network import builder_name, export, traceable
+from enet_ros.engines.tensorrt.network import builder_name, export
 from enet_ros.engines.tensorrt.runner import Runner
 from enet_ros.errors import EngineError
 from enet_ros.network.model_file import ModelFile
@@ -27,7 +27,7 @@ from enet_ros.version import __version__
 log = logging.getLogger(__name__)
 
 NETWORK_VERSION = '2'
-"""Raised whenever the same weights lead to another TensorRT network."""
+"""Increase it when the same weights lead to another TensorRT network."""
 _CAPABILITY = {'fp32': (0, 0), 'fp16': (5, 3), 'int8': (6, 1)}
 """The lowest compute capability of GPUs that compute in a precision."""
 OLDEST = (8, 6)
@@ -44,8 +44,8 @@ class TensorRtEngine:
     ) -> None:
         """Load or build the engine of `model` for a resolved `spec`. Precision auto is fp16 where the GPU has it.
 
-        Building takes up to some minutes. Precision int8 needs `calibration` images (H x W x 3, uint8, RGB, of the network's
-        size) the first time. With them, or with `rebuild`, the cache is not read.
+        Building can take minutes. Precision int8 needs `calibration` images (H x W x 3, uint8, RGB, of the network's size)
+        the first time. With them it is calibrated again. `rebuild` builds the engine even if the cache holds it.
 
         Raises:
             EngineError: there is no GPU, it lacks the precision or the memory, or the engine cannot be built.
@@ -63,16 +63,16 @@ class TensorRtEngine:
         if self.spec.precision == 'int8':
             if spec.batch > 1:
                 raise EngineError(f'backend tensorrt in int8 takes one image at a time, not {spec.batch}: choose fp16')
-            graph = None if rebuild or calibration else load_quantized_graph(model, self.spec)
+            graph = None if calibration else load_quantized_graph(model, self.spec)
             if graph is None:
-                exact = export(*traceable(model, replace(self.spec, precision='fp32', confidence=True)))
+                exact = export(model, replace(self.spec, precision='fp32', confidence=True))
                 graph = self._calibrated = quantize(exact, model, self.spec, calibration)
         self._key = engine_key(model, self.spec, graph)
         with gpu_memory(self.spec):
             if rebuild or not self._start_cached():
                 self._built = build(model, self.spec, graph)
                 self._start(self._built)
-        self.is_new = self._built is not None
+        self.is_new = self._built is not None or self._calibrated is not None
 
     def infer(self, images: NDArray[np.uint8]) -> Prediction:
         """Return the labels of `images` (N x H x W x 3, uint8, RGB). The next call overwrites them."""
@@ -92,7 +92,7 @@ class TensorRtEngine:
             return False
         try:
             self._start(cached)
-        except EngineError as error:  # TensorRT's own checks are finer than its version
+        except EngineError as error:  # TensorRT checks more than its version
             log.info('building an engine: %s cannot be used: %s', self._key.path, error)
             return False
         return True
