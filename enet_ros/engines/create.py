@@ -76,8 +76,8 @@ def _create(model: ModelFile, spec: EngineSpec, calibration: Sequence[NDArray[np
         raise EngineError(f'backend {backend} is not installed: pip install {" ".join(missing)}, or choose backend auto')
     try:
         engine = _make(model, spec, calibration, rebuild)
-        if engine.is_new:
-            _check(engine, model)  # before it is stored: a bad engine never reaches the cache
+        check_and_store(engine, model)
+        return engine
     except ImportError as error:
         raise EngineError(f'backend {backend} is installed but broken ({one_line(error)}): install it again') from error
     # runtimes raise these when driver, device or memory do not meet their needs
@@ -86,9 +86,6 @@ def _create(model: ModelFile, spec: EngineSpec, calibration: Sequence[NDArray[np
             f'backend {backend} fails in {spec.precision} at {spec.width}x{spec.height} ({one_line(error)}): '
             'choose another precision, size or backend'
         ) from error
-    if engine.is_new:
-        engine.store()
-    return engine
 
 
 def _make(model: ModelFile, spec: EngineSpec, calibration: Sequence[NDArray[np.uint8]], rebuild: bool) -> Engine:
@@ -106,15 +103,24 @@ def _make(model: ModelFile, spec: EngineSpec, calibration: Sequence[NDArray[np.u
     return OpenVinoEngine(model, spec, calibration)
 
 
-def _check(engine: Engine, model: ModelFile) -> None:
+def check_and_store(engine: Engine, model: ModelFile) -> None:
+    """Check a new engine against PyTorch, then put it into the cache. A bad engine never gets there.
+
+    Raises:
+        EngineError: the engine does not give PyTorch's labels.
+
+    """
+    if not engine.is_new:
+        return
     try:
         from enet_ros.engines.verification import verify
     except ImportError as error:
         log.warning('the engine is not checked, because PyTorch cannot be imported (%s): measure it with "enet evaluate"',
                     one_line(error))
-        return
-    share = verify(engine, model)
-    log.info('checked: %.2f %% of the pixels of the test images have the same label as in PyTorch', 100 * share)
+    else:
+        share = verify(engine, model)
+        log.info('checked: %.2f %% of the pixels of the test images have the same label as in PyTorch', 100 * share)
+    engine.store()
 
 
 def backends_by_speed() -> list[str]:

@@ -119,7 +119,8 @@ def quantize_graph(graph: bytes, images: Sequence[NDArray[np.uint8]], *, zero_po
         quantized = nncf.quantize(
             model, nncf.Dataset([{name: image[None]} for image in images]), subset_size=len(images),
             preset=presets.MIXED if zero_points else presets.PERFORMANCE,
-            ignored_scope=nncf.IgnoredScope(names=_confidence_operations(model.graph)),
+            # without validation: NNCF removes some operations, such as a cast to the same type, first
+            ignored_scope=nncf.IgnoredScope(names=_confidence_operations(model.graph), validate=False),
         )
     if not zero_points:
         _make_signed(quantized)

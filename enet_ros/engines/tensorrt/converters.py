@@ -3,8 +3,8 @@
 torch2trt runs the network once with PyTorch's functions replaced by its own, which add layers to TensorRT's network. It
 silently bakes the result of an operation it cannot convert into the engine as a constant: right for the image it was traced
 with and wrong for all others. So the methods of `InferenceNetwork` and of `CornerPooling` are converted as a whole here.
-Converters of torch2trt are replaced where they ignore arguments (output padding, padded channels) or add several layers where
-one is enough (PReLU).
+Converters of torch2trt are replaced where they ignore arguments (output padding, padded channels) or add several layers
+where one is enough (PReLU).
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def convert_pad(ctx: Context) -> None:
 
 @_converts('torch.nn.functional.conv_transpose2d')
 def convert_conv_transpose2d(ctx: Context) -> None:
-    """Add a deconvolution. The converter of torch2trt uses the input channels as output channels and ignores output padding."""
+    """Add a deconvolution. That of torch2trt confuses input and output channels and ignores output padding."""
     image, weight = get_arg(ctx, 'input', 0, None), get_arg(ctx, 'weight', 1, None)
     bias, groups = get_arg(ctx, 'bias', 2, None), get_arg(ctx, 'groups', 6, 1)
     stride, padding = _pair(get_arg(ctx, 'stride', 3, 1)), _pair(get_arg(ctx, 'padding', 4, 0))
