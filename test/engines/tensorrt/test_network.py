@@ -218,7 +218,7 @@ except KeyboardInterrupt:
 
 def test_a_graph_that_the_parser_rejects_is_one_line_with_the_remedy() -> None:
     parse = import_module('enet_ros.engines.tensorrt.network').parse
-    with pytest.raises(EngineError, match='cannot read the ONNX graph .*: calibrate again$') as caught:
+    with pytest.raises(EngineError, match=r'cannot read the ONNX graph .*: calibrate again$') as caught:
         parse(_empty()[1], b'not a graph', 'calibrate again')
     assert '\n' not in str(caught.value)
 
