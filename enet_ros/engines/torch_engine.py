@@ -56,8 +56,9 @@ class TorchEngine:
         """Return the labels of `images` (N x H x W x 3, uint8, RGB). The next call may overwrite them."""
         if self.graph:
             return self.graph.infer(images)
+        writable = np.require(images, requirements='W')  # PyTorch warns about arrays that are read-only
         with torch.inference_mode():
-            return Prediction(*(output.numpy() for output in _outputs(self.network(torch.from_numpy(images)))))
+            return Prediction(*(output.numpy() for output in _outputs(self.network(torch.from_numpy(writable)))))
 
     def store(self) -> None:
         """Do nothing: this engine has nothing to cache."""
@@ -90,7 +91,7 @@ def _choose_precision(spec: EngineSpec, device: str) -> str:
 
 
 def _compile(network: Network, device: str, spec: EngineSpec) -> Network:
-    """Return `network` fused for the shape of `spec`; raises EngineError where that is not possible."""
+    """Return `network` fused for the shape of `spec`. Raise EngineError where that is not possible."""
     try:
         check_compiler(device == 'cuda')
     except EnetError as error:
