@@ -248,7 +248,7 @@ def test_auto_raises_the_error_of_the_last_backend(model: ModelFile) -> None:
         first_working(['torch', 'openvino'], _creator(model, faults))
 
 
-@pytest.mark.parametrize('error', [CalibrationError('needs images'), EnetError('damaged')], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize('error', [CalibrationError('needs images'), EnetError('damaged')], ids=repr)
 def test_auto_does_not_hide_what_another_backend_cannot_fix(error: EnetError, model: ModelFile) -> None:
     with pytest.raises(type(error), match=str(error)):
         first_working(['tensorrt', 'torch'], _creator(model, {'tensorrt': error}))
@@ -258,7 +258,7 @@ def test_int8_without_images_is_an_error_also_with_auto(
     model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('ENET_CACHE', str(tmp_path))
-    with pytest.raises(CalibrationError, match='enet build-engine .*--size 96x64 .*--calibration'):
+    with pytest.raises(CalibrationError, match=r'enet build-engine .*--size 96x64 .*--calibration'):
         create_engine(model, _spec('auto', 'int8'))
 
 

@@ -27,9 +27,10 @@ _FLAGS: dict[str, tuple[str, ...]] = {'fp32': (), 'fp16': ('FP16',), 'int8': ('F
 
 
 def build(
-    model: ModelFile, spec: EngineSpec, graph: bytes | None = None, *, progress_interval: float = PROGRESS_INTERVAL
+    model: ModelFile, spec: EngineSpec, graph: bytes | None = None, *, way: str | None = None,
+    progress_interval: float = PROGRESS_INTERVAL,
 ) -> bytes:
-    """Build the engine of `model` for a resolved `spec`. `graph` is the quantised ONNX graph of precision int8.
+    """Build the engine of `model` for a resolved `spec`. `graph` and `way` are those of `define_network`.
 
     Raises:
         EngineError: TensorRT cannot build it.
@@ -45,7 +46,7 @@ def build(
     names = ('EXPLICIT_BATCH',) if spec.precision == 'int8' else ('EXPLICIT_BATCH', 'STRONGLY_TYPED')
     flags = (1 << int(getattr(creation, name)) for name in names if hasattr(creation, name))
     network = builder.create_network(sum(flags))
-    define_network(network, model, spec, graph)
+    define_network(network, model, spec, graph, way=way)
     config = builder.create_builder_config()
     if not hasattr(creation, 'STRONGLY_TYPED') or not network.get_flag(creation.STRONGLY_TYPED):
         for name in _FLAGS[spec.precision]:

@@ -32,11 +32,11 @@ def builder_name(precision: str) -> str:
 
 
 def define_network(network: Any, model: ModelFile, spec: EngineSpec,  # noqa: ANN401 - TensorRT's
-                   graph: bytes | None = None) -> None:
+                   graph: bytes | None = None, *, way: str | None = None) -> None:
     """Add the layers of `model` for a resolved `spec` to an empty network of TensorRT.
 
-    `graph` is the quantised ONNX graph of precision int8. The input is `image` (N x H x W x 3, uint8, RGB), the outputs are
-    those of `OUTPUTS` that the spec asks for (N x H x W, uint8).
+    `graph` is the quantised ONNX graph of precision int8. `way` is that of `builder_name` by default. The input is `image`
+    (N x H x W x 3, uint8, RGB), the outputs are those of `OUTPUTS` that the spec asks for (N x H x W, uint8).
 
     Raises:
         EngineError: TensorRT's parser cannot read the graph, or onnx is not installed.
@@ -44,7 +44,7 @@ def define_network(network: Any, model: ModelFile, spec: EngineSpec,  # noqa: AN
     """
     if graph:
         parse(network, graph, 'calibrate again with "enet build-engine"')
-    elif builder_name(spec.precision) == 'torch2trt':
+    elif (way or builder_name(spec.precision)) == 'torch2trt':
         convert(network, *traceable(model, spec))
     else:
         parse(network, export(model, spec), 'choose another backend')
