@@ -21,8 +21,6 @@ _PACKAGES = {
     'tensorrt': ('tensorrt', 'torch'), 'torch': ('torch',), 'torch-compile': ('torch',), 'openvino': ('openvino',),
 }
 """What each backend imports; pip uses the same names."""
-_BY_SPEED = ('tensorrt', 'torch', 'openvino')
-"""On a GPU, the fastest first. On a CPU only the last two run, and openvino is the faster one."""
 
 
 def create_engine(
@@ -130,10 +128,10 @@ def backends_by_speed() -> list[str]:
         EngineError: none is installed.
 
     """
-    installed = [backend for backend in _BY_SPEED if not missing_packages(backend)]
+    installed = [backend for backend in ('tensorrt', 'torch', 'openvino') if not missing_packages(backend)]
     if not installed:
         raise EngineError('no engine is installed: pip install openvino (CPU) or torch (CPU and NVIDIA GPU)')
-    # without a GPU, openvino is the fastest and needs no other to replace it
+    # on a CPU only the last two run, openvino faster than torch
     return installed if has_nvidia_gpu() else installed[-1:]
 
 
