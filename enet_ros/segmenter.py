@@ -39,7 +39,7 @@ class _Output:
 
 
 class Segmenter:
-    """Segments images of any size. Call `segment` from one thread at a time; `configure` from any."""
+    """Segments images of any size. One thread may call `segment` while another calls `configure`."""
 
     def __init__(
         self, model: ModelFile, spec: EngineSpec | None = None, *, classes: Sequence[str] = (), output_size: str = 'input'

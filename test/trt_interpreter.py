@@ -1,7 +1,7 @@
-"""Run a TensorRT network layer by layer in PyTorch: so it can be seen without a GPU what TensorRT is told to compute.
+"""Run a TensorRT network layer by layer in PyTorch, to test without a GPU what TensorRT is asked to compute.
 
-It knows the layers that ENet's networks are made of, each as TensorRT's documentation defines it; a layer or a setting that
-it does not know is an error.
+It supports the layers of the networks here, each as TensorRT's documentation defines it. Any other layer or setting is an
+error.
 """
 
 from __future__ import annotations
@@ -33,28 +33,32 @@ _ELEMENTWISE = {
 }
 
 
-def run_network(network: Object, image: Tensor) -> Tensor:
-    """Return the only output of `network` for its only input."""
-    values = {network.get_input(0).name: image}
+_UNARY = {trt.UnaryOperation.EXP: torch.exp, trt.UnaryOperation.RECIP: torch.reciprocal}
+_REDUCE = {trt.ReduceOperation.MAX: torch.amax, trt.ReduceOperation.SUM: torch.sum}
+
+
+def run_network(network: Object, images: Tensor) -> dict[str, Tensor]:
+    """Return the outputs of `network` by name for its only input."""
+    values = {network.get_input(0).name: images}
     waiting = deque(network.get_layer(number) for number in range(network.num_layers))
     passed_over = 0
     while waiting:
         layer = waiting.popleft()
         tensors = [layer.get_input(index) for index in range(layer.num_inputs)]
         if any(tensor is not None and tensor.name not in values for tensor in tensors):
-            waiting.append(layer)  # the parser does not keep to the order
+            waiting.append(layer)  # the parser's layers are not in the order of execution
             passed_over += 1
             assert passed_over <= len(waiting), f'{layer.name} lacks an input'
             continue
         passed_over = 0
-        kind = trt.ILayer.type.__get__(layer).name  # which the classes of some layers hide behind a type of their own
+        kind = trt.ILayer.type.__get__(layer).name  # some classes have another attribute `type`
         layer.__class__ = _CLASSES[kind]
         results = _LAYERS[kind](layer, *(None if tensor is None else values[tensor.name] for tensor in tensors))
         for index, result in enumerate(results if isinstance(results, tuple) else (results,)):
             output = layer.get_output(index)
             assert tuple(output.shape) == tuple(result.shape), (layer.name, output.shape, result.shape)
             values[output.name] = result.to(_TYPES[output.dtype])
-    return values[network.get_output(0).name]
+    return {name: values[name] for name in (network.get_output(index).name for index in range(network.num_outputs))}
 
 
 def _weights(values: Object) -> Tensor:
@@ -109,7 +113,7 @@ def _convolution(layer: Object, value: Tensor, quantized: Tensor | None = None) 
     kernel = _weights(layer.kernel) if quantized is None else quantized
     kernel = kernel.reshape(layer.num_output_maps, value.shape[1] // groups, height, width)
     assert tuple(layer.pre_padding) == tuple(layer.post_padding)
-    # in float32, rounded once: what is tested is the network, not the arithmetic of PyTorch's half
+    # in float32 and rounded once: this tests the network, not PyTorch's arithmetic in half
     return functional.conv2d(value.float(), kernel.float(), _bias(layer), tuple(layer.stride_nd), tuple(layer.pre_padding),
                              tuple(layer.dilation_nd), groups)
 
@@ -120,23 +124,23 @@ def _deconvolution(layer: Object, value: Tensor, quantized: Tensor | None = None
     kernel = kernel.reshape(value.shape[1], layer.num_output_maps // groups, height, width)
     whole = functional.conv_transpose2d(value.float(), kernel.float(), _bias(layer), tuple(layer.stride_nd), 0, 0, groups,
                                         tuple(layer.dilation_nd))
-    # by definition: padding is what is cut off the whole result
+    # by definition, padding is cut off the whole result
     (top, left), (bottom, right) = layer.pre_padding, layer.post_padding
     return whole[:, :, top:whole.shape[2] - bottom, left:whole.shape[3] - right]
 
 
 def _quantize(layer: Object, value: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
-    assert zero is None or not zero.any(), f'{layer.name} has a zero point, which TensorRT does not take'
+    assert zero is None or not zero.any(), f'{layer.name} has a zero point, which TensorRT does not support'
     return (value / _along(layer, value, scale)).round().clamp(-128, 127)
 
 
 def _dequantize(layer: Object, value: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
-    assert zero is None or not zero.any(), f'{layer.name} has a zero point, which TensorRT does not take'
+    assert zero is None or not zero.any(), f'{layer.name} has a zero point, which TensorRT does not support'
     return value.float() * _along(layer, value, scale)
 
 
 def _along(layer: Object, value: Tensor, scale: Tensor) -> Tensor:
-    """Return a scale, of which there is one or one for each place on the layer's axis, so that it fits `value`."""
+    """Return a scale (one value, or one for each index on the layer's axis) in a shape that broadcasts to `value`."""
     return scale if scale.numel() == 1 else scale.view(-1, *[1] * (value.ndim - layer.axis - 1))
 
 
@@ -160,6 +164,15 @@ def _activation(layer: Object, value: Tensor) -> Tensor:
 def _elementwise(layer: Object, left: Tensor, right: Tensor) -> Tensor:
     assert left.ndim == right.ndim and left.dtype == right.dtype, layer.name
     return _ELEMENTWISE[layer.op](left, right)
+
+
+def _unary(layer: Object, value: Tensor) -> Tensor:
+    return _UNARY[layer.op](value)
+
+
+def _reduce(layer: Object, value: Tensor) -> Tensor:
+    axes = tuple(axis for axis in range(value.ndim) if layer.axes >> axis & 1)
+    return _REDUCE[layer.op](value, axes, keepdim=layer.keep_dims)
 
 
 def _select(layer: Object, mask: Tensor, if_true: Tensor, if_false: Tensor) -> Tensor:
@@ -233,6 +246,7 @@ _LAYERS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     'PARAMETRIC_RELU': _parametric_relu, 'ACTIVATION': _activation, 'ELEMENTWISE': _elementwise, 'SELECT': _select,
     'SLICE': _slice, 'TOPK': _topk, 'GATHER': _gather, 'SHAPE': _shape, 'UNSQUEEZE': _unsqueeze, 'SQUEEZE': _squeeze,
     'RESIZE': _resize, 'FILL': _fill, 'QUANTIZE': _quantize, 'DEQUANTIZE': _dequantize,
+    'UNARY': _unary, 'REDUCE': _reduce,
 }
 _CLASSES = {
     'CONSTANT': trt.IConstantLayer, 'CAST': trt.ICastLayer, 'SHUFFLE': trt.IShuffleLayer, 'SCALE': trt.IScaleLayer,
@@ -242,4 +256,5 @@ _CLASSES = {
     'SLICE': trt.ISliceLayer, 'TOPK': trt.ITopKLayer, 'GATHER': trt.IGatherLayer, 'SHAPE': trt.IShapeLayer,
     'UNSQUEEZE': trt.IUnsqueezeLayer, 'SQUEEZE': trt.ISqueezeLayer, 'RESIZE': trt.IResizeLayer,
     'FILL': trt.IFillLayer, 'QUANTIZE': trt.IQuantizeLayer, 'DEQUANTIZE': trt.IDequantizeLayer,
+    'UNARY': trt.IUnaryLayer, 'REDUCE': trt.IReduceLayer,
 }

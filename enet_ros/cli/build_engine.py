@@ -1,4 +1,4 @@
-"""`enet build-engine`: make an engine ahead of time, so that the node starts with it at once."""
+"""`enet build-engine`: build an engine ahead of time, so that the node starts without delay."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def add_command(commands: Commands) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         'build-engine', help='build an engine ahead of time',
-        description='Build the engine of a model for one network size and precision on this machine, hold it against '
-                    'PyTorch and put it into the cache, where every other command and the node find it.',
+        description='Build the engine of a model for one network size and precision on this machine, check it against '
+                    'PyTorch and put it into the cache. The node and all other commands use it from there.',
     )
     add_segmenter_arguments(parser)
     parser.add_argument('--calibration', type=Path, metavar='PATH',
-                        help='images to calibrate precision int8 with: a folder, a prepared dataset or one of its splits')
-    parser.add_argument('--force', action='store_true', help='build also what is already in the cache (tensorrt)')
+                        help='images to calibrate precision int8 with: a folder, a video, a bag, a prepared dataset or a split of it')
+    parser.add_argument('--force', action='store_true', help='build the engine even if the cache holds it (tensorrt)')
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Build the engine, or say that the backend has none to build."""
+    """Build the engine, or print that the backend has nothing to build."""
     if arguments.calibration and arguments.precision != 'int8':
         raise EnetError(f'--calibration is for --precision int8, not {arguments.precision}')
     model = read_model(arguments.model)
@@ -72,6 +72,6 @@ def read_calibration(path: Path, size: tuple[int, int]) -> list[NDArray[np.uint8
     folders = (path / 'train' / 'images', path / 'images')
     frames = open_frames(next(filter(Path.is_dir, folders), path))
     step = max(1, -(-frames.count // MAXIMUM_IMAGES))
-    # a video may have more frames than it says
+    # a video may have more frames than its header says
     chosen = islice((frame for number, frame in enumerate(frames) if number % step == 0), MAXIMUM_IMAGES)
     return [to_rgb(fit(frame.decode(), size), 'bgr') for frame in chosen]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 QUANTIZED_VERSION = '2'
-"""Raised whenever the same weights and images lead to another graph."""
+"""Increase it when the same weights and images lead to another graph."""
 PACKAGES = ('nncf', 'onnx', 'onnxruntime')
 MAXIMUM_IMAGES = 300
 """More images hardly change the measured ranges and take longer."""
@@ -78,8 +78,8 @@ def store_quantized_graph(graph: bytes, model: ModelFile, spec: EngineSpec) -> N
 def quantize(graph: bytes, model: ModelFile, spec: EngineSpec, images: Sequence[NDArray[np.uint8]]) -> bytes:
     """Return the int8 form of `graph`, the float32 ONNX graph of `model`, for the backend of `spec`.
 
-    `images` (H x W x 3, uint8, RGB, of the size of `spec`) set the ranges of activations. Some hundred images like those
-    the network will see are enough.
+    `images` (H x W x 3, uint8, RGB, of the size of `spec`) set the ranges of activations. About a hundred images from the
+    camera's environment are enough.
 
     Raises:
         CalibrationError: there are no images.
@@ -119,6 +119,8 @@ def quantize_graph(graph: bytes, images: Sequence[NDArray[np.uint8]], *, zero_po
         quantized = nncf.quantize(
             model, nncf.Dataset([{name: image[None]} for image in images]), subset_size=len(images),
             preset=presets.MIXED if zero_points else presets.PERFORMANCE,
+            # without validation: NNCF removes some operations, such as a cast to the same type, first
+            ignored_scope=nncf.IgnoredScope(names=_confidence_operations(model.graph), validate=False),
         )
     if not zero_points:
         _make_signed(quantized)
@@ -126,6 +128,24 @@ def quantize_graph(graph: bytes, images: Sequence[NDArray[np.uint8]], *, zero_po
     quantized.metadata_props.extend(model.metadata_props)
     data: bytes = quantized.SerializeToString()
     return data
+
+
+def _confidence_operations(graph: onnx.GraphProto) -> list[str]:
+    """Return the names of the operations that only the second output depends on. In int8 they would lose its precision."""
+    producers = {name: node for node in graph.node for name in node.output}
+
+    def operations(output: str) -> set[str]:
+        found: dict[str, onnx.NodeProto] = {}
+        waiting = [output]
+        while waiting:
+            node = producers.get(waiting.pop())
+            if node is not None and node.name not in found:
+                found[node.name] = node
+                waiting.extend(node.input)
+        return set(found)
+
+    labels, *others = (operations(output.name) for output in graph.output)
+    return sorted(set().union(*others) - labels)
 
 
 def _make_signed(model: onnx.ModelProto) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,10 @@ _TYPES = {'fp32': openvino.Type.f32, 'bf16': openvino.Type.bf16, 'int8': openvin
 _OWNER = OwnerThread('openvino')
 """Creates and releases every OpenVINO model.
 
-Compiling a model (int8, OpenVINO 2026.4.1) sets an alternate signal stack in the calling thread, and releasing the model
-restores the one found before. Models released in another order than they were compiled in leave the thread with a stack that
-is no longer mapped, and the next signal that Python handles there crashes the process. An alternate signal stack belongs to
-its thread, and this thread handles no signals.
+Compiling a model (OpenVINO 2026.4.1) sets an alternate signal stack in the calling thread, and releasing the model restores
+the one found before. Models that are released in the order in which they were compiled leave the thread with a stack that is
+no longer mapped, and the next signal that Python handles there crashes the process. An alternate signal stack belongs to its
+thread, and this thread handles no signals.
 """
 
 
@@ -38,13 +39,11 @@ class OpenVinoEngine:
 
     device = 'cpu'
 
-    def __init__(
-        self, model: ModelFile, spec: EngineSpec, calibration: Sequence[NDArray[np.uint8]] = (), rebuild: bool = False
-    ) -> None:
+    def __init__(self, model: ModelFile, spec: EngineSpec, calibration: Sequence[NDArray[np.uint8]] = ()) -> None:
         """Compile `model` for a resolved `spec`. Precision auto is bf16 where the CPU computes in it, else fp32.
 
         Precision int8 needs `calibration` images (H x W x 3, uint8, RGB, of the network's size) the first time. With
-        them, or with `rebuild`, it is calibrated again.
+        them it is calibrated again.
 
         Raises:
             EngineError: the CPU lacks the precision, or the graph must be exported and PyTorch or onnx is missing.
@@ -57,15 +56,16 @@ class OpenVinoEngine:
         self._quantized: bytes | None = None
         graph: Path | bytes
         if self.spec.precision == 'int8':
-            cached = None if rebuild or calibration else load_quantized_graph(model, self.spec)
+            cached = None if calibration else load_quantized_graph(model, self.spec)
             if cached is None or not _is_graph_of(cached, model):
                 cached = self._quantized = quantize(find_graph(model).read_bytes(), model, self.spec, calibration)
             graph = cached
         else:
             graph = find_graph(model)
         self.is_new = self._quantized is not None
-        self._held = _OWNER.call(lambda: _Held(compile_graph(graph, self.spec)))
-        self._finalizer = weakref.finalize(self, _OWNER.call, self._held.release)
+        self._held = held = _Held()
+        weakref.finalize(self, _OWNER.call, held.release)  # also when the next line is interrupted
+        _OWNER.call(partial(held.compile, graph, self.spec))
 
     def infer(self, images: NDArray[np.uint8]) -> Prediction:
         """Return the labels of `images` (N x H x W x 3, uint8, RGB). The next call overwrites them."""
@@ -86,10 +86,12 @@ class OpenVinoEngine:
 
 
 class _Held:
-    """What only `_OWNER` may create and release."""
+    """What only `_OWNER` may create and release. A request holds its compiled model."""
 
-    def __init__(self, compiled: openvino.CompiledModel) -> None:
-        self.request: Any = compiled.create_infer_request()
+    request: Any = None
+
+    def compile(self, graph: Path | bytes, spec: EngineSpec) -> None:
+        self.request = compile_graph(graph, spec).create_infer_request()
 
     def release(self) -> None:
         self.request = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from enet_ros.engines.base import EngineSpec, Prediction
-from enet_ros.engines.cuda_graph import CudaGraph, gpu_memory
+from enet_ros.engines.cuda_graph import Compute, CudaGraph, gpu_memory
 from enet_ros.errors import EnetError, EngineError, one_line
 from enet_ros.hardware import check_compiler
 from enet_ros.network.inference import DTYPES, InferenceNetwork
@@ -33,36 +34,43 @@ class TorchEngine:
         Backend torch-compile fuses the network's operations, which takes a minute or more.
 
         Raises:
-            EngineError: the device lacks the precision or the memory, or torch.compile misses a compiler.
+            EngineError: the device lacks the precision or the memory, or torch.compile has no compiler.
             ModelFileError: the weights do not fit their architecture.
 
         """
         self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.spec = replace(spec, precision=_choose_precision(spec, self.device))
         compiled = spec.backend == 'torch-compile'
-        with gpu_memory(self.spec):
-            # fused, comparisons and selects cost as much as PyTorch's own pooling and compile in half the time
+        on_gpu = self.device == 'cuda'
+        with gpu_memory(self.spec) if on_gpu else nullcontext():
+            # when fused, comparisons are as fast as PyTorch's own pooling and compile in half the time
             pooling = CornerPooling() if compiled else None
             self.network: Network = InferenceNetwork(model, pooling, confidence=spec.confidence).to(
                 self.device, DTYPES[self.spec.precision], memory_format=torch.channels_last  # type: ignore[call-overload]
             )  # torch's stubs do not have memory_format together with the others
             if compiled:
                 self.network = _compile(self.network, self.device, self.spec)
-            self.graph = CudaGraph(self.spec, self._compute) if self.device == 'cuda' else None
+            self.graph = CudaGraph(self.spec, _computation(self.network)) if on_gpu else None
 
     def infer(self, images: NDArray[np.uint8]) -> Prediction:
         """Return the labels of `images` (N x H x W x 3, uint8, RGB). The next call may overwrite them."""
         if self.graph:
             return self.graph.infer(images)
+        writable = np.require(images, requirements='W')  # PyTorch warns about arrays that are read-only
         with torch.inference_mode():
-            return Prediction(*(output.numpy() for output in _outputs(self.network(torch.from_numpy(images)))))
+            return Prediction(*(output.numpy() for output in _outputs(self.network(torch.from_numpy(writable)))))
 
     def store(self) -> None:
         """Do nothing: this engine has nothing to cache."""
 
-    def _compute(self, images: Tensor, results: tuple[Tensor, ...]) -> None:
-        for result, output in zip(results, _outputs(self.network(images))):
+
+def _computation(network: Network) -> Compute:
+    # not a method: engine and graph would hold each other, and GPU memory would wait for garbage collection
+    def compute(images: Tensor, results: tuple[Tensor, ...]) -> None:
+        for result, output in zip(results, _outputs(network(images))):
             result.copy_(output)
+
+    return compute
 
 
 def _outputs(output: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
@@ -83,7 +91,7 @@ def _choose_precision(spec: EngineSpec, device: str) -> str:
 
 
 def _compile(network: Network, device: str, spec: EngineSpec) -> Network:
-    """Return `network` fused for the shape of `spec`; raises EngineError where that is not possible."""
+    """Return `network` fused for the shape of `spec`. Raise EngineError where that is not possible."""
     try:
         check_compiler(device == 'cuda')
     except EnetError as error:

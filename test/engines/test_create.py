@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-import builtins
+import logging
 import os
-import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,220 +14,380 @@ import pytest
 import torch
 from helpers import make_model
 
-from enet_ros.engines import engine as engine_module
-from enet_ros.engines.create import create_engine
+from enet_ros.engines.base import Engine, EngineSpec, Prediction
+from enet_ros.engines.create import check_and_store, create_engine, first_working
 from enet_ros.engines.onnx_graph import export_graph, graph_paths
-from enet_ros.errors import EnetError, EngineError
+from enet_ros.engines.owner_thread import OwnerThread
+from enet_ros.errors import CalibrationError, EnetError, EngineError
+from enet_ros.hardware import cpu_has_bf16
 from enet_ros.images.synthetic import draw_scene
-from enet_ros.network.model_file import read_model
+from enet_ros.network.inference import InferenceNetwork
+from enet_ros.network.model_file import ModelFile, read_model, write_model
 from enet_ros.network.registry import load_network
 
 SIZE = (96, 64)
+BACKENDS = ['torch', 'openvino']
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which('g++') or shutil.which('clang++')), reason='torch.compile needs a C++ compiler: install g++'
+)
 
 
 def _image(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
     return np.ascontiguousarray(draw_scene(number, *size)[0][..., ::-1])
 
 
-def _reference(path: Path, image: np.ndarray) -> np.ndarray:
-    """Return what plain PyTorch makes of the image, by the definition of the network alone."""
+def _spec(backend: str, precision: str = 'fp32', size: tuple[int, int] = SIZE, **options: object) -> EngineSpec:
+    return EngineSpec(backend, precision, *size, **options)
+
+
+def _scores(model: ModelFile, image: np.ndarray) -> torch.Tensor:
+    """Return the scores (C x H x W) by the definition of the network: no folding, no code of the engines."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (model.info.mean, model.info.std))
     with torch.inference_mode():
-        scores = load_network(read_model(path))(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)
-    return scores[0].argmax(0).numpy()
+        return load_network(model)(((torch.from_numpy(image).permute(2, 0, 1) / 255 - mean) / std)[None])[0]
+
+
+def _labels(model: ModelFile, image: np.ndarray) -> np.ndarray:
+    return _scores(model, image).argmax(0).numpy()
+
+
+def _confidence(model: ModelFile, image: np.ndarray) -> np.ndarray:
+    """Return the softmax probability of the best class in 1/255."""
+    return 255 * _scores(model, image).softmax(0).amax(0).numpy()
+
+
+@pytest.fixture
+def model(small_model: Path) -> ModelFile:
+    return read_model(small_model)
 
 
 @pytest.mark.parametrize('size', [SIZE, (64, 120)], ids=str)
-@pytest.mark.parametrize('backend', ['torch', 'openvino'])
-def test_every_engine_gives_the_labels_of_plain_pytorch(backend: str, size: tuple[int, int], small_model: Path) -> None:
-    engine = create_engine(read_model(small_model), size, backend, 'fp32')
-    assert (engine.backend, engine.precision, engine.size) == (backend, 'fp32', size)
-    for number in (0, 30):  # a second image shows what tracing might have baked in
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_every_engine_gives_the_labels_of_plain_pytorch(backend: str, size: tuple[int, int], model: ModelFile) -> None:
+    engine = create_engine(model, _spec(backend, size=size))
+    assert engine.spec == _spec(backend, size=size) and engine.device == 'cpu'
+    for number in (0, 30):  # the second image shows values that tracing may have fixed
         image = _image(number, size)
-        labels = engine.infer(image)
-        assert labels.dtype == np.uint8 and labels.shape == image.shape[:2]
-        # float32 sums in another order may turn a pixel where two classes are equal
-        assert (labels == _reference(small_model, image)).mean() > 0.999
+        labels = engine.infer(image[None]).labels
+        assert labels.dtype == np.uint8 and labels.shape == (1, *image.shape[:2])
+        # sums in another order may change a pixel where two classes score alike
+        assert (labels[0] == _labels(model, image)).mean() > 0.999
 
 
-@pytest.mark.parametrize('backend', ['torch', 'openvino'])
-def test_mean_and_std_of_the_model_file_are_applied(backend: str, tmp_path: Path) -> None:
-    from dataclasses import replace
+@pytest.mark.parametrize(('backend', 'batch'), [
+    ('torch', 1), ('torch', 3), ('openvino', 1), ('openvino', 3),
+    pytest.param('torch-compile', 3, marks=needs_compiler),  # one case: compiling takes long
+])
+def test_every_engine_gives_the_labels_and_confidence_of_plain_pytorch_for_every_image_of_a_batch(
+    backend: str, batch: int, shipped_model: Path
+) -> None:
+    model = read_model(shipped_model)
+    engine = create_engine(model, _spec(backend, batch=batch, confidence=True))
+    for first in (0, 30):
+        images = np.stack([_image(first + number) for number in range(batch)])
+        prediction = engine.infer(images)
+        confidence = prediction.confidence
+        assert confidence is not None and confidence.dtype == np.uint8 and confidence.shape == prediction.labels.shape
+        for image, labels, found in zip(images, prediction.labels, confidence):
+            expected = _confidence(model, image)
+            assert expected.max() - expected.min() > 100
+            assert (np.abs(found - expected) <= 2).mean() >= 0.99
+            assert (labels == _labels(model, image)).mean() > 0.999
 
-    from enet_ros.network.model_file import write_model
 
-    plain = read_model(make_model(tmp_path / 'plain.safetensors'))
-    # (x - 0) / 0.5 of an image is the plain model's input for an image twice as bright
-    scaled_path = tmp_path / 'scaled.safetensors'
-    write_model(scaled_path, replace(plain.info, std=(0.5, 0.5, 0.5)), plain.weights)
-    dark = _image(3) // 2
-    labels = create_engine(read_model(scaled_path), SIZE, backend, 'fp32').infer(dark).copy()
-    assert (labels == create_engine(plain, SIZE, backend, 'fp32').infer(dark * 2)).mean() > 0.999
-    shifted_path = tmp_path / 'shifted.safetensors'
-    write_model(shifted_path, replace(plain.info, mean=(0.2, 0.2, 0.2)), plain.weights)
-    bright = np.maximum(_image(3), 51)
-    shifted = create_engine(read_model(shifted_path), SIZE, backend, 'fp32').infer(bright).copy()
-    assert (shifted == create_engine(plain, SIZE, backend, 'fp32').infer(bright - 51)).mean() > 0.999
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_an_engine_without_confidence_returns_none(backend: str, model: ModelFile) -> None:
+    assert create_engine(model, _spec(backend)).infer(_image(0)[None]).confidence is None
 
 
-def test_bf16_is_used_where_the_cpu_has_it_and_refused_where_not(small_model: Path) -> None:
-    model = read_model(small_model)
-    if {'avx512_bf16', 'amx_bf16'} & set(Path('/proc/cpuinfo').read_text().split()):
-        engine = create_engine(model, SIZE, 'openvino', 'auto')
-        assert engine.precision == 'bf16'
-        assert (engine.infer(_image(0)) == _reference(small_model, _image(0))).mean() > 0.8  # untrained scores are close
-    else:
-        assert create_engine(model, SIZE, 'openvino', 'auto').precision == 'fp32'
+def test_an_engine_without_confidence_does_no_work_for_it(model: ModelFile) -> None:
+    from enet_ros.engines.openvino_engine import compile_graph, find_graph
+
+    def operations(*, confidence: bool) -> tuple[int, int]:
+        compiled = compile_graph(find_graph(model), _spec('openvino', confidence=confidence))
+        return len(compiled.outputs), len(compiled.get_runtime_model().get_ops())
+
+    # on a thread of its own: see `_OWNER` in openvino_engine.py
+    outputs, count = OwnerThread('test').call(lambda: operations(confidence=False))
+    outputs_with, count_with = OwnerThread('test').call(lambda: operations(confidence=True))
+    assert (outputs, outputs_with) == (1, 2) and count < count_with
+    engine = create_engine(model, _spec('torch'))
+    assert isinstance(engine.network(torch.from_numpy(_image(0)[None])), torch.Tensor)
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_mean_and_std_of_the_model_file_are_applied(backend: str, model: ModelFile, tmp_path: Path) -> None:
+    info = replace(model.info, mean=(0.4, 0.1, 0.2), std=(0.5, 0.2, 0.3))
+    write_model(tmp_path / 'm.safetensors', info, model.weights)
+    other = read_model(tmp_path / 'm.safetensors')
+    labels = create_engine(other, _spec(backend)).infer(_image(3)[None]).labels[0]
+    assert (labels == _labels(other, _image(3))).mean() > 0.999
+    assert (labels == _labels(model, _image(3))).mean() < 0.99
+
+
+def test_bf16_is_used_where_the_cpu_has_it_and_refused_elsewhere(model: ModelFile) -> None:
+    engine = create_engine(model, _spec('openvino', 'auto'))
+    assert engine.spec.precision == ('bf16' if cpu_has_bf16() else 'fp32')
+    if not cpu_has_bf16():
         with pytest.raises(EngineError, match='bf16 is not supported by this CPU'):
-            create_engine(model, SIZE, 'openvino', 'bf16')
+            create_engine(model, _spec('openvino', 'bf16'))
+    # the classes of an untrained network score nearly alike
+    assert (engine.infer(_image(0)[None]).labels[0] == _labels(model, _image(0))).mean() > 0.8
 
 
-def test_fp16_on_a_cpu_is_refused_with_the_choices(small_model: Path) -> None:
-    with pytest.raises(EngineError, match=r'fp16 is not supported by this CPU.*choose fp32'):
-        create_engine(read_model(small_model), SIZE, 'openvino', 'fp16')
-    if not torch.cuda.is_available():
-        with pytest.raises(EngineError, match='fp16 needs an NVIDIA GPU'):
-            create_engine(read_model(small_model), SIZE, 'torch', 'fp16')
-
-
-def test_compiled_pytorch_gives_the_labels_of_plain_pytorch(small_model: Path) -> None:
-    if not (shutil.which('g++') or shutil.which('clang++')):
-        pytest.skip('torch.compile needs a C++ compiler: install g++')
-    engine = create_engine(read_model(small_model), SIZE, 'torch-compile', 'fp32')
-    assert (engine.backend, engine.precision, engine.size) == ('torch-compile', 'fp32', SIZE)
-    for number in (0, 30):
-        assert (engine.infer(_image(number)) == _reference(small_model, _image(number))).mean() > 0.999
-
-
-def test_compiled_pytorch_without_a_compiler_is_refused_with_the_remedy(
-    small_model: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(('backend', 'precision', 'message'), [
+    ('openvino', 'fp16', 'fp16 .*choose fp32'),
+    ('torch', 'fp16', 'fp16 needs an NVIDIA GPU'),
+    ('torch', 'int8', 'backend torch does not compute in int8 here: choose fp32, .*bf16 or auto'),
+    ('torch-compile', 'int8', 'backend torch-compile does not compute in int8 here: choose fp32, .*bf16 or auto'),
+])
+def test_a_precision_that_a_backend_lacks_is_refused_with_the_choices(
+    backend: str, precision: str, message: str, model: ModelFile
 ) -> None:
-    monkeypatch.setattr(shutil, 'which', lambda _: None)
-    with pytest.raises(EngineError, match=r'torch.compile needs a compiler: install g.., or choose backend torch'):
-        create_engine(read_model(small_model), SIZE, 'torch-compile')
+    with pytest.raises(EngineError, match=message):
+        create_engine(model, _spec(backend, precision))
 
 
-def test_what_torch_compile_fails_with_is_one_line(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError('no such header\nand much more')
-
-    monkeypatch.setattr(shutil, 'which', lambda name: name)
-    monkeypatch.setattr(torch, 'compile', lambda network, dynamic: fail)
-    with pytest.raises(EngineError, match=r'^torch.compile failed \(no such header\): choose backend torch$'):
-        create_engine(read_model(small_model), SIZE, 'torch-compile')
-
-
-@pytest.mark.parametrize('backend', ['torch', 'torch-compile'])
-def test_pytorch_refuses_int8_with_the_choices(backend: str, small_model: Path) -> None:
-    with pytest.raises(EngineError, match=f'backend {backend} does not compute in int8 here: choose fp32, .*bf16 or auto'):
-        create_engine(read_model(small_model), SIZE, backend, 'int8')
-
-
-@pytest.mark.parametrize(('size', 'near'), [((100, 64), '96x64'), ((0, 64), '8x64'), ((96, -8), '96x8')], ids=str)
-def test_a_size_that_the_network_cannot_have_is_refused_with_one_that_it_can(
-    size: tuple[int, int], near: str, small_model: Path
+def test_torch_compile_without_a_compiler_is_refused_with_the_remedy(
+    model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(EngineError, match=f'{size[0]}x{size[1]}.*such as {near}'):
-        create_engine(read_model(small_model), size)
+    monkeypatch.setenv('PATH', str(tmp_path))
+    monkeypatch.delenv('CXX', raising=False)
+    with pytest.raises(EngineError, match=r'install g\+\+, or choose backend torch'):
+        create_engine(model, _spec('torch-compile'))
 
 
-def test_unknown_names_are_refused_with_the_choices(small_model: Path) -> None:
-    with pytest.raises(EngineError, match=r'backend "tensorflow" is unknown.*openvino'):
-        create_engine(read_model(small_model), SIZE, 'tensorflow')
-    with pytest.raises(EngineError, match=r'precision "fp8" is unknown.*bf16'):
-        create_engine(read_model(small_model), SIZE, 'auto', 'fp8')
-
-
-@pytest.mark.parametrize(('fault', 'reason'), [
-    (ModuleNotFoundError("No module named 'torch'", name='torch'), 'PyTorch is not installed'),
-    (ModuleNotFoundError("No module named 'sympy'", name='sympy'), r'cannot be imported \(No module named .sympy'),
-    (ImportError('libcusparseLt.so.0: cannot open shared object file'), r'cannot be imported \(libcusparseLt.so.0: cannot'),
-    (OSError('libcudart.so.12: cannot open'), r'cannot be imported \(libcudart'),
-    (None, r'PyTorch (is built without CUDA|finds none that it can use)'),
-], ids=['none', 'half installed', 'a library is missing', 'one cannot be loaded', 'without CUDA'])
-def test_a_gpu_that_pytorch_cannot_use_is_told_once_and_the_cpu_taken(
-    fault: Exception | None, reason: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_failure_of_torch_compile_is_one_line(
+    model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # a stand-in for a machine with NVIDIA's driver
-    monkeypatch.setattr(engine_module.ctypes, 'CDLL', lambda _: None)
-    real_import = builtins.__import__
-
-    def import_(name: str, *arguments: object) -> object:
-        if name == 'torch' and fault:
-            raise fault
-        return real_import(name, *arguments)
-
-    monkeypatch.setattr(builtins, '__import__', import_)
-    for _ in range(2):
-        assert engine_module.backends_by_speed() == ['openvino']
-    (told,) = caplog.messages
-    assert re.search(rf'the NVIDIA GPU is not used: .*{reason}', told), told
+    compiler = tmp_path / 'g++'
+    compiler.write_text('#!/bin/sh\necho no such header >&2\nexit 1\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv('CXX', str(compiler))
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(tmp_path / 'inductor'))
+    with pytest.raises(EngineError, match=r'torch.compile failed \(.*\): choose backend torch') as caught:
+        create_engine(model, _spec('torch-compile', size=(64, 64)))
+    assert '\n' not in str(caught.value)
 
 
-def test_auto_takes_the_fastest_that_is_installed_and_says_what_is_not(
-    small_model: Path, monkeypatch: pytest.MonkeyPatch
+class FakeEngine:
+    """A new engine that computes with PyTorch, and can be wrong."""
+
+    device = 'cpu'
+    is_new = True
+
+    def __init__(self, model: ModelFile, spec: EngineSpec, *, wrong_rows: int = 0, brighter: int = 0) -> None:
+        self.spec = spec
+        self.stored = False
+        self._network = InferenceNetwork(model, confidence=True)
+        self._wrong_rows, self._brighter = wrong_rows, brighter
+
+    def infer(self, images: np.ndarray) -> Prediction:
+        with torch.inference_mode():
+            labels, confidence = (output.numpy() for output in self._network(torch.from_numpy(images)))
+        labels[:, :self._wrong_rows] = 255
+        brighter = np.where(confidence < 128, confidence + self._brighter, confidence - self._brighter).astype(np.uint8)
+        return Prediction(labels, brighter if self.spec.confidence else None)
+
+    def store(self) -> None:
+        self.stored = True
+
+
+@pytest.mark.parametrize(('precision', 'batch'), [('fp32', 1), ('bf16', 3)])
+def test_a_new_engine_is_checked_and_then_stored(
+    precision: str, batch: int, model: ModelFile, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = read_model(small_model)
-    monkeypatch.setattr(engine_module, 'has_nvidia_gpu', lambda: False)
-    assert create_engine(model, SIZE).backend == 'openvino'
-    find_spec = engine_module.find_spec
-    monkeypatch.setattr(engine_module, 'find_spec', lambda name: None if name == 'openvino' else find_spec(name))
-    assert create_engine(model, SIZE).backend == 'torch'
-    with pytest.raises(EngineError, match='pip install openvino'):
-        create_engine(model, SIZE, 'openvino')
-    monkeypatch.setattr(engine_module, 'find_spec', lambda _: None)
-    with pytest.raises(EngineError, match='no engine is installed'):
-        create_engine(model, SIZE)
+    caplog.set_level(logging.INFO, 'enet_ros')
+    engine = FakeEngine(model, _spec('fake', precision, batch=batch, confidence=True), brighter=2)
+    check_and_store(engine, model)
+    assert engine.stored and 'checked: 100.00 %' in caplog.text
 
 
-def test_the_graph_is_exported_once_and_made_anew_when_it_is_damaged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(('faults', 'options', 'message'), [
+    ({'wrong_rows': 1}, {}, r'fp32 gives only 98\.4\d % .*labels.* 99\.5 %'),
+    ({'wrong_rows': 1}, {'batch': 3}, r'98\.4\d %'),
+    ({'wrong_rows': 20}, {'precision': 'int8'}, r'int8 gives only .* 75\.0 %.*: calibrate with more or other images'),
+    ({'brighter': 3}, {'confidence': True}, r'0\.00 % .*confidence.* 99\.0 %'),
+    ({'brighter': 3}, {'confidence': True, 'precision': 'fp16'}, r'0\.00 % .*confidence.* 90\.0 %'),
+], ids=str)
+def test_a_wrong_engine_is_refused_with_the_figure_and_not_stored(
+    faults: dict, options: dict, message: str, model: ModelFile
+) -> None:
+    engine = FakeEngine(model, replace(_spec('fake'), **options), **faults)
+    with pytest.raises(EngineError, match=message):
+        check_and_store(engine, model)
+    assert not engine.stored
+
+
+def test_an_engine_from_the_cache_is_not_checked_again(model: ModelFile) -> None:
+    engine = FakeEngine(model, _spec('fake'), wrong_rows=64)
+    engine.is_new = False
+    check_and_store(engine, model)
+    assert not engine.stored
+
+
+def _creator(model: ModelFile, faults: dict[str, EnetError]) -> Callable[[str], Engine]:
+    def create(backend: str) -> Engine:
+        if backend in faults:
+            raise faults[backend]
+        return FakeEngine(model, _spec(backend))
+
+    return create
+
+
+def test_auto_logs_a_backend_that_fails_and_takes_the_next(model: ModelFile, caplog: pytest.LogCaptureFixture) -> None:
+    engine = first_working(['tensorrt', 'torch', 'openvino'], _creator(model, {'tensorrt': EngineError('too old')}))
+    assert engine.spec.backend == 'torch'
+    assert [record.getMessage() for record in caplog.records] == ['backend tensorrt is not used: too old']
+
+
+def test_auto_raises_the_error_of_the_last_backend(model: ModelFile) -> None:
+    faults = {'torch': EngineError('no memory'), 'openvino': EngineError('no disk')}
+    with pytest.raises(EngineError, match='no disk'):
+        first_working(['torch', 'openvino'], _creator(model, faults))
+
+
+@pytest.mark.parametrize('error', [CalibrationError('needs images'), EnetError('damaged')], ids=repr)
+def test_auto_does_not_hide_what_another_backend_cannot_fix(error: EnetError, model: ModelFile) -> None:
+    with pytest.raises(type(error), match=str(error)):
+        first_working(['tensorrt', 'torch'], _creator(model, {'tensorrt': error}))
+
+
+def test_int8_without_images_is_an_error_also_with_auto(
+    model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('ENET_CACHE', str(tmp_path))
+    with pytest.raises(CalibrationError, match=r'enet build-engine .*--size 96x64 .*--calibration'):
+        create_engine(model, _spec('auto', 'int8'))
+
+
+def test_the_graph_is_exported_once_and_again_when_it_is_damaged(
+    model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
-    model = read_model(make_model(tmp_path / 'm.safetensors'))
-    create_engine(model, SIZE, 'openvino')
+    create_engine(model, _spec('openvino'))
     (cached,) = (tmp_path / 'cache').iterdir()
     written = cached.stat().st_mtime_ns
-    create_engine(model, (64, 64), 'openvino')
+    create_engine(model, _spec('openvino', size=(64, 64)))
     assert cached.stat().st_mtime_ns == written
-    cached.write_bytes(b'no graph')
-    labels = create_engine(model, SIZE, 'openvino', 'fp32').infer(_image(0))
-    assert (labels == _reference(model.path, _image(0))).mean() > 0.999
+    cached.write_bytes(b'not a graph')
+    labels = create_engine(model, _spec('openvino')).infer(_image(0)[None]).labels[0]
+    assert (labels == _labels(model, _image(0))).mean() > 0.999
     assert [path.name for path in (tmp_path / 'cache').iterdir()] == [cached.name]
 
 
-def test_a_graph_beside_the_model_is_used_only_if_it_is_of_the_same_weights(
+def test_a_graph_beside_the_model_is_used_only_for_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
     first, second = (read_model(make_model(tmp_path / f'{seed}.safetensors', seed)) for seed in (1, 2))
     export_graph(first, first.path.with_suffix('.onnx'))
-    create_engine(first, SIZE, 'openvino')
+    create_engine(first, _spec('openvino'))
     assert not (tmp_path / 'cache').exists()
     shutil.copy(first.path.with_suffix('.onnx'), second.path.with_suffix('.onnx'))
-    labels = create_engine(second, SIZE, 'openvino', 'fp32').infer(_image(0))
-    assert (labels == _reference(second.path, _image(0))).mean() > 0.999
+    labels = create_engine(second, _spec('openvino')).infer(_image(0)[None]).labels[0]
+    assert (labels == _labels(second, _image(0))).mean() > 0.999
     assert graph_paths(second)[1].is_file()
 
 
-def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_is_named(
+    model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / 'cache').write_text('a file where the folder should be')
     monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
     with pytest.raises(EnetError, match=r'cannot write .*cache'):
-        create_engine(read_model(make_model(tmp_path / 'm.safetensors')), SIZE, 'openvino')
+        create_engine(model, _spec('openvino'))
 
 
-def test_the_openvino_engine_runs_without_torch(tmp_path: Path) -> None:
-    model = read_model(make_model(tmp_path / 'm.safetensors'))
-    export_graph(model, model.path.with_suffix('.onnx'))
-    script = f"""
-import sys
-import numpy as np
-sys.modules['torch'] = sys.modules['onnx'] = None  # importing them fails
+# What is installed and whether there is a GPU is a property of a process: in these tests, of a process of their own.
+
+_SCRIPT = """
+import logging, sys
 from pathlib import Path
-from enet_ros.segmenter import Segmenter, SegmenterConfig
-segmenter = Segmenter(SegmenterConfig(Path({str(model.path)!r}), backend='openvino'))
-print(segmenter.segment(np.zeros((30, 50, 3), np.uint8), 'rgb').shape)
+from enet_ros.engines.base import EngineSpec
+from enet_ros.engines.create import create_engine
+from enet_ros.errors import EngineError
+from enet_ros.network.model_file import read_model
+import numpy as np
+logging.basicConfig(format='%(levelname)s %(message)s', stream=sys.stdout, force=True)
+for backend in sys.argv[2:]:
+    try:
+        engine = create_engine(read_model(Path(sys.argv[1])), EngineSpec(backend, 'fp32', 96, 64))
+        print(engine.spec.backend, engine.infer(np.zeros((1, 64, 96, 3), np.uint8)).labels.shape)
+    except EngineError as error:
+        print(error)
 """
-    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, env=dict(os.environ))
+
+
+def _run(model: Path, *backends: str, missing: tuple[str, ...] = (), **variables: str) -> list[str]:
+    """Return the lines that the script prints in a process where `missing` packages cannot be found."""
+    hide = ''.join(f'import sys; sys.modules[{name!r}] = None\n' for name in missing)  # the import system's way to say so
+    done = subprocess.run(
+        [sys.executable, '-c', hide + _SCRIPT, str(model), *backends], capture_output=True, text=True, timeout=120,
+        env={**os.environ, **variables},
+    )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == '(30, 50)\n'
+    return done.stdout.splitlines()
+
+
+@pytest.fixture
+def gpu_machine(tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Return a function that makes the environment of a machine with NVIDIA's driver and the given Python packages."""
+
+    def make(**packages: str) -> dict[str, str]:
+        loaded = (line.split()[-1] for line in Path('/proc/self/maps').read_text().splitlines())
+        (tmp_path / 'libcuda.so.1').symlink_to(next(path for path in loaded if path.endswith('/libc.so.6')))  # any library
+        for name, source in packages.items():
+            (tmp_path / name).mkdir()
+            (tmp_path / name / '__init__.py').write_text(source)
+        return {'LD_LIBRARY_PATH': str(tmp_path), 'PYTHONPATH': os.pathsep.join([str(tmp_path), *sys.path])}
+
+    return make
+
+
+def test_the_openvino_engine_needs_no_pytorch(shipped_model: Path) -> None:
+    assert _run(shipped_model, 'openvino', 'auto', missing=('torch', 'onnx', 'tensorrt')) == ['openvino (1, 64, 96)'] * 2
+
+
+def test_auto_uses_what_is_installed_and_names_what_is_not(small_model: Path) -> None:
+    lines = _run(small_model, 'auto', 'openvino', 'tensorrt', missing=('openvino', 'tensorrt'))
+    assert lines[0] == 'torch (1, 64, 96)'
+    assert 'pip install openvino' in lines[1] and 'pip install tensorrt' in lines[2]
+    (line,) = _run(small_model, 'auto', missing=('openvino', 'tensorrt', 'torch'))
+    assert 'no engine is installed' in line and 'pip install openvino' in line
+
+
+def test_auto_on_a_gpu_machine_goes_on_past_broken_installations(
+    shipped_model: Path, gpu_machine: Callable[..., dict[str, str]]
+) -> None:
+    environment = gpu_machine(
+        tensorrt='raise ImportError("libnvinfer.so.10: cannot open shared object file")',
+        torch='class cuda:\n    is_available = lambda: True\n',  # a PyTorch that sees the GPU, but lacks all the rest
+    )
+    first, second, last = _run(shipped_model, 'auto', **environment)
+    assert first.startswith('WARNING backend tensorrt is not used: ') and 'libnvinfer.so.10' in first
+    assert second.startswith('WARNING backend torch is not used: ') and 'install it again' in second
+    assert last == 'openvino (1, 64, 96)'
+
+
+@pytest.mark.parametrize(('torch_package', 'reason'), [
+    ('raise ModuleNotFoundError("No module named \'sympy\'", name="sympy")', 'cannot be imported (No module named'),
+    ('raise ImportError("libcusparseLt.so.0: cannot open\\n  more")', 'cannot be imported (libcusparseLt.so.0: cannot open'),
+    ('raise OSError("libcudart.so.12: cannot open")', 'cannot be imported (libcudart.so.12'),
+    ('class cuda:\n    is_available = lambda: False\nclass version:\n    cuda = None\n', 'built without CUDA'),
+    ('class cuda:\n    is_available = lambda: False\nclass version:\n    cuda = "12"\n', 'finds no usable GPU'),
+], ids=['half installed', 'missing library', 'broken library', 'without CUDA', 'without a usable GPU'])
+def test_a_gpu_that_pytorch_cannot_use_is_logged_once_and_the_cpu_is_used(
+    torch_package: str, reason: str, shipped_model: Path, gpu_machine: Callable[..., dict[str, str]]
+) -> None:
+    warning, *engines = _run(shipped_model, 'auto', 'auto', **gpu_machine(torch=torch_package))
+    assert warning.startswith('WARNING the NVIDIA GPU is not used: ') and reason in warning
+    assert engines == ['openvino (1, 64, 96)'] * 2
+
+
+def test_a_gpu_without_pytorch_is_logged_with_the_remedy(
+    shipped_model: Path, gpu_machine: Callable[..., dict[str, str]]
+) -> None:
+    warning, _ = _run(shipped_model, 'auto', missing=('torch',), **gpu_machine())
+    assert 'PyTorch is not installed' in warning and 'install a PyTorch with CUDA' in warning

@@ -1,69 +1,141 @@
 from __future__ import annotations
 
+import logging
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import torch
 
-from enet_ros.cli.main import main
-from enet_ros.engines import quantization, verification
+from enet_ros.engines.base import EngineSpec
 from enet_ros.engines.create import create_engine
-from enet_ros.engines.int8 import PACKAGES, quantize_graph
+from enet_ros.engines.int8 import PACKAGES, quantize_graph, quantized_path
 from enet_ros.engines.onnx_graph import MODEL_KEY
-from enet_ros.errors import EngineError
-from enet_ros.images.files import write_image
+from enet_ros.engines.verification import MINIMUM
+from enet_ros.errors import CalibrationError, EngineError
 from enet_ros.images.synthetic import draw_scene
-from enet_ros.network.model_file import read_model
+from enet_ros.network.inference import InferenceNetwork
+from enet_ros.network.model_file import ModelFile, read_model
 
 SIZE = (240, 184)
-needs_nncf = pytest.mark.skipif(
+SPEC = EngineSpec('openvino', 'int8', *SIZE)
+needs_packages = pytest.mark.skipif(
     any(find_spec(package) is None for package in PACKAGES), reason=f'needs {", ".join(PACKAGES)}: pip install them'
 )
 
 
-def _scene(number: int) -> np.ndarray:
-    return np.ascontiguousarray(draw_scene(number, *SIZE)[0][..., ::-1])
+def _scene(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    return np.ascontiguousarray(draw_scene(number, *size)[0][..., ::-1])
 
 
-@needs_nncf
-def test_int8_is_calibrated_once_and_then_comes_from_the_cache(
-    shipped_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def model(shipped_model: Path) -> ModelFile:
+    return read_model(shipped_model)
+
+
+def _expected(model: ModelFile, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return PyTorch's labels and confidence."""
+    with torch.inference_mode():
+        labels, confidence = InferenceNetwork(model, confidence=True)(torch.from_numpy(image)[None])
+    return labels[0].numpy(), confidence[0].numpy()
+
+
+def test_an_int8_engine_comes_from_the_cache_without_images(
+    model: ModelFile, int8_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
-    model = read_model(shipped_model)
-    with pytest.raises(EngineError, match=r'int8 needs calibration images: enet build-engine .*--size 240x184 .*--cal'):
-        create_engine(model, SIZE, 'openvino', 'int8')
-    for number in range(6):
-        write_image(tmp_path / 'images' / f'{number}.png', draw_scene(10 * number, *SIZE)[0])
-    build = ['build-engine', '--model', str(shipped_model), '--backend', 'openvino', '--size', '240x184',
-             '--precision', 'int8']
-    assert main([*build, '--calibration', str(tmp_path / 'images')]) == 0
-    verified, ready = capsys.readouterr().out.splitlines()
-    assert verified.endswith('% of the pixels of the check images get the label that PyTorch gives')
-    assert ready == 'openvino int8 at 240x184 is ready'
-    engine = create_engine(model, SIZE, 'openvino', 'int8')
-    assert engine.precision == 'int8'
-    exact = create_engine(model, SIZE, 'openvino', 'fp32')
+    monkeypatch.setenv('ENET_CACHE', str(int8_cache))
+    engine = create_engine(model, SPEC)
+    assert engine.spec == SPEC and not engine.is_new
     for number in (5, 33):  # not those of the calibration
-        labels = exact.infer(_scene(number)).copy()
-        assert len(np.unique(labels)) > 4
-        agreement = (engine.infer(_scene(number)) == labels).mean()
-        # drawings are not what the weights are for; equal in every pixel would mean that nothing was quantised
-        assert verification.MINIMUM['int8'] < agreement < 1
-    # what fails its check is not left for all to use
-    monkeypatch.setitem(verification.MINIMUM, 'int8', 1.01)
-    assert main([*build, '--calibration', str(tmp_path / 'images')]) == 1
-    assert 'the graph is removed: calibrate with more images' in capsys.readouterr().err
-    with pytest.raises(EngineError, match='int8 needs calibration images'):
-        create_engine(model, SIZE, 'openvino', 'int8')
+        labels, _ = _expected(model, _scene(number))
+        agreement = (engine.infer(_scene(number)[None]).labels[0] == labels).mean()
+        # the weights are for photographs, not drawings; if every pixel agreed, nothing would be quantised
+        assert MINIMUM['int8'] < agreement < 1
 
 
-@needs_nncf
-def test_without_zero_points_all_is_int8_around_zero_as_tensorrt_insists(shipped_model: Path) -> None:
-    data = quantize_graph(shipped_model.with_suffix('.onnx').read_bytes(), [_scene(0), _scene(40)], zero_points=False)
-    graph = onnx.load_from_string(data)
+def test_confidence_costs_no_labels_and_follows_pytorchs(
+    model: ModelFile, int8_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('ENET_CACHE', str(int8_cache))
+    plain = create_engine(model, SPEC)
+    engine = create_engine(model, EngineSpec('openvino', 'int8', *SIZE, confidence=True))
+    for number in (5, 33):
+        image = _scene(number)
+        prediction = engine.infer(image[None])
+        assert (prediction.labels == plain.infer(image[None]).labels).all()
+        assert prediction.confidence is not None
+        found, expected = prediction.confidence[0].astype(float), _expected(model, image)[1]
+        assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.8
+        assert np.median(np.abs(found - expected)) < 20
+
+
+@pytest.fixture(scope='module')
+def graph_for_tensorrt(shipped_model: Path) -> onnx.ModelProto:
+    graph = shipped_model.with_suffix('.onnx').read_bytes()
+    scenes = [_scene(number, (96, 64)) for number in (0, 40)]
+    return onnx.load_from_string(quantize_graph(graph, scenes, zero_points=False))
+
+
+@needs_packages
+def test_the_confidence_is_computed_in_floating_point(graph_for_tensorrt: onnx.ModelProto) -> None:
+    graph = graph_for_tensorrt.graph
+    assert [output.name for output in graph.output] == ['labels', 'confidence']
+    producers = {name: node for node in graph.node for name in node.output}
+    kinds, name = [], 'confidence'
+    while kinds[-1:] != ['ReduceSum']:  # from the output back to the sum of the softmax
+        node = producers[name]
+        kinds.append(node.op_type)
+        name = next(source for source in node.input if source in producers and producers[source].op_type != 'Constant')
+    assert 'DequantizeLinear' not in kinds
+
+
+@pytest.mark.parametrize('damage', [b'', b'not a graph'], ids=['empty', 'not a graph'])
+def test_a_damaged_graph_in_the_cache_must_be_calibrated_again(
+    damage: bytes, model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('ENET_CACHE', str(tmp_path))
+    quantized_path(model, SPEC).write_bytes(damage)
+    with pytest.raises(CalibrationError, match=r'int8 needs calibration images: enet build-engine .*--size 240x184 .*--cal'):
+        create_engine(model, SPEC)
+
+
+@needs_packages
+def test_a_graph_that_fails_its_check_does_not_replace_the_cached_one(
+    model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('ENET_CACHE', str(tmp_path))
+    path = quantized_path(model, SPEC)
+    path.write_bytes(b'the good graph')
+    black = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    with pytest.raises(EngineError, match=r'int8 gives only .*: calibrate with more or other images'):
+        create_engine(model, SPEC, calibration=[black])  # ranges that hold for nothing but black
+    assert path.read_bytes() == b'the good graph'
+
+
+@needs_packages
+def test_a_cache_that_cannot_be_written_and_few_images_are_warnings(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = read_model(small_model)
+    monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
+    create_engine(model, EngineSpec('openvino', 'fp32'))  # exports the graph
+    size = model.info.training_size
+    images = [np.ascontiguousarray(draw_scene(number, *size)[0][..., ::-1]) for number in range(3)]
+    path = quantized_path(model, EngineSpec('openvino', 'int8').resolve(model))
+    path.mkdir()  # where the file should be
+    engine = create_engine(model, EngineSpec('openvino', 'int8'), calibration=images)
+    assert engine.infer(images[0][None]).labels.shape == (1, size[1], size[0])
+    few, cache = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert '3 calibration images are few' in few and 'not cached' in cache and str(path) in cache
+
+
+@needs_packages
+def test_for_tensorrt_all_zero_points_are_zero_and_all_types_int8(graph_for_tensorrt: onnx.ModelProto) -> None:
+    graph = graph_for_tensorrt
     assert {entry.key for entry in graph.metadata_props} >= {MODEL_KEY}
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
     nodes = [node for node in graph.graph.node if node.op_type in ('QuantizeLinear', 'DequantizeLinear')]
@@ -73,10 +145,12 @@ def test_without_zero_points_all_is_int8_around_zero_as_tensorrt_insists(shipped
         assert zero.dtype == np.int8 and not zero.any()
 
 
-def test_no_images_and_a_missing_package_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantization, 'find_spec', lambda _: True)
-    with pytest.raises(EngineError, match='there are none: check the folder'):
-        quantize_graph(b'', [], zero_points=True)
-    monkeypatch.setattr(quantization, 'find_spec', lambda name: None if name == 'nncf' else True)
-    with pytest.raises(EngineError, match='needs nncf: pip install nncf'):
-        quantize_graph(b'', [], zero_points=True)
+def test_a_missing_package_is_named_with_the_remedy() -> None:
+    script = """
+import sys
+sys.modules['nncf'] = None  # cannot be imported
+from enet_ros.engines.int8 import check_packages
+check_packages()
+"""
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert 'EngineError: quantising to int8 needs nncf: pip install nncf' in done.stderr

@@ -20,74 +20,36 @@ from enet_ros.network.model_file import ModelFile
 
 log = logging.getLogger(__name__)
 
-_PROGRESS_INTERVAL = 5.0
-"""Seconds between lines of progress: building takes from seconds to many minutes."""
+PROGRESS_INTERVAL = 5.0
+"""Seconds between progress lines. Building takes from seconds to many minutes."""
+_FLAGS: dict[str, tuple[str, ...]] = {'fp32': (), 'fp16': ('FP16',), 'int8': ('FP16', 'INT8')}
+"""Builder flags of each precision, for a builder that chooses types."""
 
 
-@contextmanager
-def _noting_interrupts() -> Iterator[threading.Event]:
-    """Yield what SIGINT sets instead of raising KeyboardInterrupt, which would be lost in TensorRT's calls of Python."""
-    noted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # where Python handles signals
-        yield noted
-        return
-
-    def note(*_: object) -> None:
-        noted.set()
-        log.warning('interrupted: TensorRT ends its build first')
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield noted
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _progress() -> Any:  # noqa: ANN401 - TensorRT's
-    """Return what logs how far the builder is."""
-
-    class Progress(trt.IProgressMonitor):
-        def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
-            self._steps: dict[str, int] = {}
-            self._next = time.monotonic() + _PROGRESS_INTERVAL
-
-        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            self._steps[phase_name] = num_steps
-
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            if time.monotonic() > self._next:
-                self._next = time.monotonic() + _PROGRESS_INTERVAL
-                log.info('building: %s, step %d of %d', phase_name, step + 1, self._steps[phase_name])
-            return True  # go on
-
-        def phase_finish(self, phase_name: str) -> None:
-            self._steps.pop(phase_name, None)
-
-    return Progress()
-
-
-def build(model: ModelFile, spec: EngineSpec, graph: bytes | None = None) -> bytes:
-    """Build the engine of `model` for `spec`. `graph` is the quantised ONNX graph of precision int8.
+def build(
+    model: ModelFile, spec: EngineSpec, graph: bytes | None = None, *, way: str | None = None,
+    progress_interval: float = PROGRESS_INTERVAL,
+) -> bytes:
+    """Build the engine of `model` for a resolved `spec`. `graph` and `way` are those of `define_network`.
 
     Raises:
-        EngineError: TensorRT cannot build it; says why.
-        KeyboardInterrupt: SIGINT came while it built.
-        MemoryError: the GPU has no room for building it.
+        EngineError: TensorRT cannot build it.
+        KeyboardInterrupt: SIGINT arrived during the build.
+        MemoryError: there is not enough GPU memory to build it.
 
     """
     logger = tensorrt_log()
     builder = trt.Builder(logger)
-    # The network's own types decide, where TensorRT can do so. Beside int8 the quantised graph is in float32: there a
-    # builder that still chooses types, that of TensorRT 10 and older, may take half instead.
+    # The network's own types decide where TensorRT supports that. The quantised graph is in float32 outside int8: a builder
+    # that chooses types (TensorRT 10 and older) may use half there.
     creation = trt.NetworkDefinitionCreationFlag
     names = ('EXPLICIT_BATCH',) if spec.precision == 'int8' else ('EXPLICIT_BATCH', 'STRONGLY_TYPED')
     flags = (1 << int(getattr(creation, name)) for name in names if hasattr(creation, name))
     network = builder.create_network(sum(flags))
-    define_network(network, model, spec, graph)
+    define_network(network, model, spec, graph, way=way)
     config = builder.create_builder_config()
     if not hasattr(creation, 'STRONGLY_TYPED') or not network.get_flag(creation.STRONGLY_TYPED):
-        for name in {'fp32': (), 'fp16': ('FP16',), 'int8': ('FP16', 'INT8')}[spec.precision]:
+        for name in _FLAGS[spec.precision]:
             if hasattr(trt.BuilderFlag, name):
                 config.set_flag(getattr(trt.BuilderFlag, name))
     if spec.precision == 'fp32' and hasattr(trt.BuilderFlag, 'TF32'):
@@ -96,15 +58,59 @@ def build(model: ModelFile, spec: EngineSpec, graph: bytes | None = None) -> byt
              network.num_layers)
     start = time.monotonic()
     logger.error = ''
-    with _noting_interrupts() as interrupted:
-        if hasattr(trt, 'IProgressMonitor'):  # not in every 8.6
-            config.progress_monitor = monitor = _progress()  # noqa: F841 - held, for TensorRT only borrows it
+    with _noted_interrupts() as interrupted:
+        if hasattr(trt, 'IProgressMonitor'):  # TensorRT 8.6 may lack it
+            config.progress_monitor = monitor = _monitor(progress_interval, interrupted)  # noqa: F841 - TensorRT does not keep it alive
         engine = builder.build_serialized_network(network, config)
     if interrupted.is_set():
         raise KeyboardInterrupt
     if engine is None:
         if is_lack_of_memory(logger.error):
             raise MemoryError(logger.error)
-        raise EngineError(f'TensorRT {trt.__version__} cannot build the network ({logger.error or "it gives no reason"})')
+        raise EngineError(f'TensorRT {trt.__version__} cannot build the network ({logger.reason}): choose another precision '
+                          'or backend')
     log.info('built in %.0f s', time.monotonic() - start)
     return bytes(engine)
+
+
+@contextmanager
+def _noted_interrupts() -> Iterator[threading.Event]:
+    """Yield an event that SIGINT sets. A KeyboardInterrupt would be lost in TensorRT's callbacks into Python."""
+    noted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set signal handlers
+        yield noted
+        return
+
+    def note(*_: object) -> None:
+        noted.set()
+        log.warning('interrupted: stopping the build')
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _monitor(interval: float, interrupted: threading.Event) -> Any:  # noqa: ANN401 - TensorRT's
+    """Return what logs the builder's progress every `interval` seconds, and stops it when `interrupted` is set."""
+
+    class Monitor(trt.IProgressMonitor):
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self._steps: dict[str, int] = {}
+            self._next = time.monotonic() + interval
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._steps[phase_name] = num_steps
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            if time.monotonic() > self._next:
+                self._next = time.monotonic() + interval
+                log.info('building: %s, step %d of %d', phase_name, step + 1, self._steps[phase_name])
+            return not interrupted.is_set()
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._steps.pop(phase_name, None)
+
+    return Monitor()

@@ -1,10 +1,10 @@
-"""The operations of ENet that torch2trt cannot convert, or converts to something else; importing this registers them.
+"""Converters for the operations of ENet that torch2trt does not support or converts wrongly. Importing this registers them.
 
-torch2trt runs the network once, with a function of its own in the place of each PyTorch function that it knows, which adds
-layers to TensorRT's network. The result of a function that it does not know is taken for a constant: right for the image it
-was run on and wrong for all others. So what stands in `InferenceNetwork` around ENet, and pooling and unpooling, are
-converted as a whole, here; and those of torch2trt's own converters are replaced that ignore arguments (output padding,
-channels to pad) or make several layers of one (PReLU).
+torch2trt runs the network once with PyTorch's functions replaced by its own, which add layers to TensorRT's network. It
+silently bakes the result of an operation it cannot convert into the engine as a constant: right for the image it was traced
+with and wrong for all others. So the methods of `InferenceNetwork` and of `CornerPooling` are converted as a whole here.
+Converters of torch2trt are replaced where they ignore arguments (output padding, padded channels) or add several layers
+where one is enough (PReLU).
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ import torch
 from torch import Tensor
 from torch2trt import get_arg, tensorrt_converter
 
-Context = Any  # torch2trt's, which is untyped; like TensorRT's tensors and layers
+Context = Any  # torch2trt and TensorRT are untyped
 TrtTensor = Any
 Converter = Callable[[Context], None]
 _TYPES = {torch.float32: trt.float32, torch.float16: trt.float16}
 
 
 def _converts(function: str) -> Callable[[Converter], Converter]:
-    """Register a converter of `function`, in the place of any other; a decorator."""
+    """Return a decorator that registers a converter of `function` and replaces any other."""
     register: Callable[[Converter], Converter] = tensorrt_converter(function)
     return register
 
 
 @_converts('enet_ros.network.inference.InferenceNetwork.normalise')
 def convert_normalise(ctx: Context) -> None:
-    """Cast bytes, N x H x W x 3, move the channels forward, and scale and shift each: one layer instead of three."""
+    """Cast, move the channels first, then scale and shift each channel in one layer instead of three."""
     network, image = ctx.method_args
-    bytes_ = ctx.network.add_cast(image._trt, _TYPES[network.mean.dtype])
-    planes = ctx.network.add_shuffle(bytes_.get_output(0))
+    floats = ctx.network.add_cast(image._trt, _TYPES[network.mean.dtype])
+    planes = ctx.network.add_shuffle(floats.get_output(0))
     planes.first_transpose = (0, 3, 1, 2)
     mean, std = network.mean.flatten().float(), network.std.flatten().float()
     scale, shift = ((values.to(network.mean.dtype)) for values in (1 / (255 * std), -mean / std))
@@ -48,19 +48,19 @@ def convert_normalise(ctx: Context) -> None:
 
 @_converts('enet_ros.network.inference.InferenceNetwork.classify')
 def convert_classify(ctx: Context) -> None:
-    """Take the channel of the highest score of every pixel as a byte."""
+    """Take the channel with the highest score of every pixel, as uint8."""
     _, scores = ctx.method_args
     best = ctx.network.add_topk(scores._trt, trt.TopKOperation.MAX, 1, 1 << 1).get_output(1)
     labels = ctx.network.add_shuffle(best)
     labels.reshape_dims = tuple(ctx.method_return.shape)
-    # bytes come from floats alone before TensorRT 10; every class id is exact in both
+    # before TensorRT 10 only floats can be cast to uint8; they hold every class id exactly
     floats = ctx.network.add_cast(labels.get_output(0), _TYPES[scores.dtype])
     ctx.method_return._trt = ctx.network.add_cast(floats.get_output(0), trt.uint8).get_output(0)
 
 
 @_converts('enet_ros.network.inference.InferenceNetwork.rate')
 def convert_rate(ctx: Context) -> None:
-    """Add the softmax probability of the best class as a byte, as `InferenceNetwork.rate` does, in float32."""
+    """Compute the softmax probability of the best class in float32, as `InferenceNetwork.rate` does, as uint8."""
     network, scores = ctx.network, ctx.method_args[1]._trt
     channels, operations = 1 << 1, trt.ElementWiseOperation
 
@@ -84,7 +84,7 @@ def convert_rate(ctx: Context) -> None:
 def convert_pool(ctx: Context) -> None:
     """Compare the corners of every 2x2 window, as `CornerPooling.pool` does.
 
-    The positions stay three masks of the pooled size, where that makes one of the full size: fewer bytes to write and read.
+    The positions are three masks of the pooled size instead of one of the full size: fewer bytes to write and read.
     """
     _, image = ctx.method_args
     pooled, positions = ctx.method_return
@@ -104,7 +104,7 @@ def convert_pool(ctx: Context) -> None:
 
 @_converts('enet_ros.network.pooling.CornerPooling.unpool')
 def convert_unpool(ctx: Context) -> None:
-    """Put every value into the corner of its maximum: four planes, one for each corner, and a depth-to-space."""
+    """Put every value where its maximum was: select into four planes, one for each corner, then depth-to-space."""
     _, pooled, positions, size = ctx.method_args
     images, channels, height, width = pooled.shape
     zero = _constant(ctx, torch.zeros(1, 1, 1, 1, dtype=pooled.dtype))
@@ -130,7 +130,7 @@ def convert_unpool(ctx: Context) -> None:
 
 @_converts('torch.Tensor.__getitem__')
 def convert_slices(ctx: Context) -> None:
-    """Leave out what is behind on the last axes; torch2trt's adds layers that compute the sizes, which are fixed."""
+    """Cut the end off the last axes. The converter of torch2trt adds layers that compute sizes, but sizes are fixed here."""
     image, index = ctx.method_args
     if not hasattr(image, '_trt'):
         return
@@ -144,18 +144,18 @@ def convert_slices(ctx: Context) -> None:
 
 @_converts('torch.nn.functional.pad')
 def convert_pad(ctx: Context) -> None:
-    """Append zeros behind any axis; torch2trt's pads height and width alone, and silently."""
+    """Append zeros at the end of any axis. The converter of torch2trt ignores all axes but height and width."""
     image, pads = ctx.method_args[0], get_arg(ctx, 'pad', 1, None)
     if any(pads[::2]) or any(pad < 0 for pad in pads) or get_arg(ctx, 'mode', 2, 'constant') != 'constant' or (
         get_arg(ctx, 'value', 3, None)
     ):
-        raise NotImplementedError(f'pad {pads}: only zeros behind are converted')
+        raise NotImplementedError(f'pad {pads}: only zeros at the end of an axis are converted')
     ctx.method_return._trt = _extend(ctx, image._trt, image.dtype, ctx.method_return.shape)
 
 
 @_converts('torch.nn.functional.conv_transpose2d')
 def convert_conv_transpose2d(ctx: Context) -> None:
-    """Add a deconvolution; torch2trt's takes the input channels for the output's and has no output padding."""
+    """Add a deconvolution. That of torch2trt confuses input and output channels and ignores output padding."""
     image, weight = get_arg(ctx, 'input', 0, None), get_arg(ctx, 'weight', 1, None)
     bias, groups = get_arg(ctx, 'bias', 2, None), get_arg(ctx, 'groups', 6, 1)
     stride, padding = _pair(get_arg(ctx, 'stride', 3, 1)), _pair(get_arg(ctx, 'padding', 4, 0))
@@ -166,7 +166,7 @@ def convert_conv_transpose2d(ctx: Context) -> None:
     )
     layer.stride_nd, layer.dilation_nd, layer.num_groups = stride, dilation, groups
     layer.pre_padding = padding
-    # PyTorch's output padding keeps more of the far edge
+    # output padding keeps more of the end of each axis
     layer.post_padding = tuple(both - extra for both, extra in zip(padding, output_padding))
     ctx.method_return._trt = layer.get_output(0)
 

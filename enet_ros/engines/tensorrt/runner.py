@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import tensorrt as trt
 
 from enet_ros.engines.base import is_lack_of_memory
+from enet_ros.engines.onnx_graph import OUTPUTS
 from enet_ros.engines.tensorrt.log import tensorrt_log
-from enet_ros.engines.tensorrt.network import OUTPUTS
 from enet_ros.errors import EngineError
 
 
 class Runner:
-    """An engine in the memory of the GPU, and what it needs to run on one image."""
+    """An engine in GPU memory, with the context it runs in."""
 
     def __init__(self, engine: bytes) -> None:
-        """Load `engine`.
+        """Load a serialised engine.
 
         Raises:
-            EngineError: TensorRT does not take it.
-            MemoryError: the GPU has no room for it.
+            EngineError: TensorRT rejects it.
+            MemoryError: there is not enough GPU memory.
 
         """
         logger = tensorrt_log()
@@ -30,14 +30,19 @@ class Runner:
         if self._engine is None:
             if is_lack_of_memory(logger.error):
                 raise MemoryError(logger.error)
-            raise EngineError(f'TensorRT {trt.__version__} cannot load it ({logger.error or "it gives no reason"})')
+            raise EngineError(f'TensorRT {trt.__version__} cannot load it ({logger.reason})')
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise MemoryError(logger.error)
 
     def enqueue(self, addresses: Sequence[int], stream: int) -> None:
-        """Queue one run on a CUDA stream. `addresses` in GPU memory are those of the image and of each output in order."""
+        """Queue one run on a CUDA stream. `addresses` are in GPU memory: the images, then each output in order.
+
+        Raises:
+            EngineError: TensorRT refuses to run.
+
+        """
         for name, address in zip(('image', *OUTPUTS), addresses):
             self._context.set_tensor_address(name, address)
         if not self._context.execute_async_v3(stream):
-            raise EngineError(f'TensorRT {trt.__version__} cannot run it ({tensorrt_log().error or "it gives no reason"})')
+            raise EngineError(f'TensorRT {trt.__version__} cannot run it ({tensorrt_log().reason})')

@@ -1,193 +1,235 @@
-"""What the engine does around TensorRT, with stand-ins for what needs a GPU: the runtime, the build and CUDA.
-
-What really runs on a GPU is in test_gpu.py.
-"""
+"""TensorRtEngine on a stand-in for the GPU. test_gpu.py tests it on a real one."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-import types
+from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from enet_ros.engines import engine as engine_module
-from enet_ros.engines.create import create_engine
-from enet_ros.errors import EngineError
+from enet_ros.engines.base import Engine, EngineSpec, Prediction
+from enet_ros.engines.create import check_and_store
+from enet_ros.errors import CalibrationError, EngineError
 from enet_ros.images.synthetic import draw_scene
 from enet_ros.network.inference import InferenceNetwork
 from enet_ros.network.model_file import ModelFile, read_model
 
-SIZE = (96, 64)
+SPEC = EngineSpec('tensorrt', 'auto', 96, 64)
 
 pytestmark = pytest.mark.usefixtures('tensorrt_stand_in')
+Make = Callable[..., Engine]
 
 
-def _image() -> np.ndarray:
-    return np.ascontiguousarray(draw_scene(0, *SIZE)[0][..., ::-1])
+def _images(batch: int = 1) -> np.ndarray:
+    return np.stack([np.ascontiguousarray(draw_scene(number, 96, 64)[0][..., ::-1]) for number in range(batch)])
 
 
-class Gpu:
-    """A GPU that is not there: it loads what this wrote and computes labels with PyTorch on the CPU."""
+class FakeGpu:
+    """Counts builds, and computes with PyTorch on the CPU what an engine would compute."""
+
+    name = 'Orin'
+    capability = (8, 7)
 
     def __init__(self, model: ModelFile) -> None:
-        self.network = InferenceNetwork(model)
+        self._model = model
         self.builds = 0
-        self.wrong = 0
-        """Rows of pixels in which it errs."""
+        self.wrong_rows = 0
+        self.fault: Exception | None = None
+        """What starting an engine raises."""
+
+    def choose_precision(self, precision: str) -> str:
+        return 'fp16' if precision == 'auto' else precision
 
     def build(self, *_: object) -> bytes:
         self.builds += 1
         return f'engine {self.builds}'.encode()
 
-    def frames(self, size: tuple[int, int], compute: object) -> object:
-        def run(image: np.ndarray) -> np.ndarray:
+    def start(self, engine: bytes, spec: EngineSpec) -> object:
+        if self.fault:
+            raise self.fault
+        network = InferenceNetwork(self._model, confidence=True)
+
+        def infer(images: np.ndarray) -> Prediction:
             with torch.inference_mode():
-                labels = self.network(torch.from_numpy(image)[None])[0].numpy()
-            labels[:self.wrong] = 255
-            return labels
+                labels, confidence = (output.numpy() for output in network(torch.from_numpy(images)))
+            labels[:, :self.wrong_rows] = 255
+            return Prediction(labels, confidence if spec.confidence else None)
 
-        return types.SimpleNamespace(run=run)
-
-
-@pytest.fixture
-def module() -> types.ModuleType:
-    return import_module('enet_ros.engines.tensorrt.engine')
+        return SimpleNamespace(infer=infer)
 
 
 @pytest.fixture
-def gpu(module: types.ModuleType, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture) -> Gpu:
+def model(small_model: Path) -> ModelFile:
+    return read_model(small_model)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Path:
     monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
     caplog.set_level(logging.INFO, 'enet_ros')
-    gpu = Gpu(read_model(small_model))
-    monkeypatch.setattr(module, 'check_usable', lambda: None)
-    monkeypatch.setattr(module, 'build', gpu.build)
-    monkeypatch.setattr(module, 'Runner', lambda engine: engine)
-    monkeypatch.setattr(module, 'CudaFrames', gpu.frames)
-    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda: (8, 7))
-    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: 'Orin')
-    return gpu
+    return tmp_path / 'cache'
 
 
-def test_an_engine_is_built_verified_and_cached_once(
-    gpu: Gpu, small_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    model = read_model(small_model)
-    engine = create_engine(model, SIZE, 'tensorrt')
-    assert (engine.backend, engine.device, engine.precision, engine.size) == ('tensorrt', 'cuda', 'fp16', SIZE)
-    assert engine.infer(_image()).shape == (64, 96)
-    (cached,) = (tmp_path / 'cache').iterdir()
-    assert 'verified: 100.00 %' in caplog.text and str(cached) in caplog.text
-    caplog.clear()
-    create_engine(model, SIZE, 'tensorrt')
-    assert gpu.builds == 1 and not caplog.messages
-    create_engine(model, SIZE, 'tensorrt', 'fp32')
-    create_engine(model, SIZE, 'tensorrt', force=True)
-    assert gpu.builds == 3 and len(list((tmp_path / 'cache').iterdir())) == 2
+@pytest.fixture
+def gpu(model: ModelFile, cache: Path) -> FakeGpu:
+    return FakeGpu(model)
 
 
-def test_an_engine_that_errs_is_refused_with_the_figure_and_not_cached(gpu: Gpu, small_model: Path, tmp_path: Path) -> None:
-    gpu.wrong = 1  # of 64 rows
-    with pytest.raises(EngineError, match=r'fp16 gives only 98\.4\d % .* 99\.5 % are needed'):
-        create_engine(read_model(small_model), SIZE, 'tensorrt')
-    assert not (tmp_path / 'cache').exists()
+@pytest.fixture
+def make(model: ModelFile, gpu: FakeGpu) -> Make:
+    """Return a function that makes an engine as `create_engine` does."""
+    engine_class = import_module('enet_ros.engines.tensorrt.engine').TensorRtEngine
 
-
-def test_a_damaged_engine_and_one_of_another_version_or_gpu_are_built_anew_saying_why(
-    gpu: Gpu, module: types.ModuleType, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    model = read_model(small_model)
-    create_engine(model, SIZE, 'tensorrt')
-    (cached,) = (tmp_path / 'cache').iterdir()
-    cached.write_bytes(cached.read_bytes()[:-1])
-    caplog.clear()
-    create_engine(model, SIZE, 'tensorrt')
-    assert gpu.builds == 2 and caplog.messages[0] == f'building an engine: {cached} is damaged'
-    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: 'NVIDIA H200')
-    caplog.clear()
-    create_engine(model, SIZE, 'tensorrt')
-    assert gpu.builds == 3 and 'for gpu Orin 8.7, not NVIDIA H200 8.7' in caplog.messages[0]
-
-    def refuse(engine: bytes) -> bytes:
-        if engine == b'engine 3':
-            raise EngineError('serialised by another build')
+    def make(*, calibration: object = (), rebuild: bool = False, **changes: object) -> Engine:
+        engine = engine_class(model, dataclasses.replace(SPEC, **changes), calibration, rebuild, gpu=gpu)
+        check_and_store(engine, model)
         return engine
 
-    monkeypatch.setattr(module, 'Runner', refuse)
+    return make
+
+
+def test_an_engine_is_built_and_checked_once_and_then_cached(
+    make: Make, gpu: FakeGpu, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = make()
+    assert engine.spec == dataclasses.replace(SPEC, precision='fp16') and engine.device == 'cuda'
+    prediction = engine.infer(_images())
+    assert prediction.labels.shape == (1, 64, 96) and prediction.confidence is None
+    (cached,) = cache.iterdir()
+    assert 'checked: 100.00 %' in caplog.text and str(cached) in caplog.text
     caplog.clear()
-    create_engine(model, SIZE, 'tensorrt')
-    assert gpu.builds == 4 and 'is no use' in caplog.messages[0] and 'another build' in caplog.messages[0]
+    assert not make().is_new
+    assert gpu.builds == 1 and not caplog.messages
 
 
-def test_without_a_cache_it_goes_on_with_one_warning(
-    gpu: Gpu, small_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize('changes', [{'precision': 'fp32'}, {'batch': 3}, {'confidence': True}, {'width': 64}], ids=str)
+def test_another_spec_is_another_engine(changes: dict, make: Make, gpu: FakeGpu) -> None:
+    make()
+    make(**changes)
+    assert gpu.builds == 2
+    assert not make().is_new and not make(**changes).is_new
+
+
+def test_rebuild_replaces_the_cached_engine(make: Make, gpu: FakeGpu, cache: Path) -> None:
+    make()
+    (cached,) = cache.iterdir()
+    before = cached.read_bytes()
+    make(rebuild=True)
+    assert gpu.builds == 2 and list(cache.iterdir()) == [cached] and cached.read_bytes() != before
+
+
+def test_a_wrong_engine_is_refused_and_the_cached_one_is_kept(make: Make, gpu: FakeGpu, cache: Path) -> None:
+    gpu.wrong_rows = 1  # of 64
+    with pytest.raises(EngineError, match=r'fp16 gives only 98\.4\d % .* 99\.5 % are required'):
+        make()
+    assert not cache.exists()
+    gpu.wrong_rows = 0
+    make()
+    gpu.wrong_rows = 1
+    with pytest.raises(EngineError):
+        make(rebuild=True)
+    gpu.wrong_rows = 0
+    assert not make().is_new
+
+
+def test_a_damaged_engine_is_built_again_with_the_reason(
+    make: Make, gpu: FakeGpu, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / 'cache').write_text('a file where the folder should be')
-    engine = create_engine(read_model(small_model), SIZE, 'tensorrt')
-    assert engine.infer(_image()).shape == (64, 96)
+    make()
+    (cached,) = cache.iterdir()
+    cached.write_bytes(cached.read_bytes()[:-1])
+    caplog.clear()
+    make()
+    assert gpu.builds == 2 and caplog.messages[0] == f'building an engine: {cached} is damaged'
+
+
+def test_an_engine_for_another_gpu_is_built_with_the_reason(
+    make: Make, gpu: FakeGpu, caplog: pytest.LogCaptureFixture
+) -> None:
+    make()
+    gpu.name = 'NVIDIA H200'
+    caplog.clear()
+    make()
+    assert gpu.builds == 2 and 'for gpu Orin 8.7, not NVIDIA H200 8.7' in caplog.messages[0]
+
+
+def test_an_engine_that_tensorrt_rejects_is_built_again_with_the_reason(
+    model: ModelFile, make: Make, gpu: FakeGpu, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Picky(FakeGpu):
+        def start(self, engine: bytes, spec: EngineSpec) -> object:
+            if engine == b'engine 1':
+                raise EngineError('serialised by another version')
+            return super().start(engine, spec)
+
+    make()
+    picky = Picky(model)
+    picky.builds = gpu.builds
+    caplog.clear()
+    import_module('enet_ros.engines.tensorrt.engine').TensorRtEngine(model, SPEC, gpu=picky)
+    assert picky.builds == 2
+    assert 'cannot be used' in caplog.messages[0] and 'another version' in caplog.messages[0]
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(make: Make, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache.write_text('a file where the folder should be')
+    assert make().infer(_images()).labels.shape == (1, 64, 96)
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert 'not cached' in warning and '\n' not in warning
+    assert 'not cached' in warning and str(cache) in warning and '\n' not in warning
 
 
-@pytest.mark.parametrize('error', [MemoryError(), torch.cuda.OutOfMemoryError()], ids=['TensorRT', 'PyTorch'])
-def test_too_little_memory_is_one_line_with_a_remedy(
-    error: Exception, gpu: Gpu, module: types.ModuleType, small_model: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize('fault', [MemoryError(), torch.cuda.OutOfMemoryError()], ids=['TensorRT', 'PyTorch'])
+def test_a_lack_of_gpu_memory_is_one_line_with_a_remedy(fault: Exception, make: Make, gpu: FakeGpu) -> None:
+    gpu.fault = fault
+    with pytest.raises(EngineError, match=r'not enough GPU memory for backend tensorrt at 96x64.*smaller size'):
+        make()
+
+
+def test_int8_without_images_names_the_command_that_calibrates(make: Make) -> None:
+    with pytest.raises(CalibrationError, match=r'build-engine .*--precision int8 .*--calibration'):
+        make(precision='int8')
+
+
+@pytest.mark.skipif(find_spec('nncf') is None, reason='needs nncf: pip install nncf onnxruntime')
+def test_int8_is_calibrated_once_and_its_graph_serves_engines_with_and_without_confidence(
+    make: Make, gpu: FakeGpu, cache: Path
 ) -> None:
-    def fail(*_: object) -> None:
-        raise error
+    make(precision='int8', calibration=list(_images(2)))
+    make(precision='int8', confidence=True)
+    assert gpu.builds == 2 and len(list(cache.glob('*.engine'))) == 2
+    (graph,) = cache.glob('*.onnx')
+    # the same images give the same graph and so the cached engine; a lost graph is stored again
+    graph.unlink()
+    make(precision='int8', calibration=list(_images(2)))
+    assert gpu.builds == 2 and graph.is_file()
+    make(precision='int8', rebuild=True)
+    assert gpu.builds == 3
 
-    monkeypatch.setattr(module, 'CudaFrames', fail)
-    with pytest.raises(EngineError, match=r'too little GPU memory for backend tensorrt at 96x64.*smaller size'):
-        create_engine(read_model(small_model), SIZE, 'tensorrt')
+
+def test_int8_takes_one_image_at_a_time(make: Make) -> None:
+    with pytest.raises(EngineError, match='one image at a time, not 2'):
+        make(precision='int8', batch=2)
 
 
-def test_int8_without_calibration_images_says_how_to_give_them(gpu: Gpu, small_model: Path) -> None:
-    with pytest.raises(EngineError, match=r'build-engine .*--precision int8 .*--calibration'):
-        create_engine(read_model(small_model), SIZE, 'tensorrt', 'int8')
-
-
-def test_a_precision_that_the_gpu_lacks_is_refused_with_the_choices(module: types.ModuleType) -> None:
-    assert module.choose_precision('auto', (8, 7)) == 'fp16' and module.choose_precision('auto', (5, 0)) == 'fp32'
+def test_the_precision_depends_on_the_gpu() -> None:
+    gpu = import_module('enet_ros.engines.tensorrt.gpu').Gpu
+    assert gpu('Orin', (8, 7)).choose_precision('auto') == 'fp16' and gpu('old', (5, 0)).choose_precision('auto') == 'fp32'
     with pytest.raises(EngineError, match='this GPU does not compute in int8: choose fp32, fp16 or auto'):
-        module.choose_precision('int8', (5, 3))
+        gpu('Nano', (5, 3)).choose_precision('int8')
     with pytest.raises(EngineError, match='backend tensorrt does not compute in bf16: choose fp32, fp16, int8 or auto'):
-        module.choose_precision('bf16', (9, 0))
+        gpu('H200', (9, 0)).choose_precision('bf16')
 
 
-def test_a_tensorrt_that_is_too_old_is_refused(module: types.ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.trt, '__version__', '8.5.2')
+def test_a_tensorrt_that_is_too_old_is_refused() -> None:
+    check_version = import_module('enet_ros.engines.tensorrt.gpu').check_version
+    for version in ('8.6.1', '10.3.0', '11.0'):
+        check_version(version)
     with pytest.raises(EngineError, match=r'TensorRT 8\.5\.2 is too old: install 8\.6'):
-        module.check_usable()
-
-
-def test_a_machine_without_a_gpu_is_refused_and_passed_over_by_auto(
-    small_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    module = import_module('enet_ros.engines.tensorrt.engine')
-    monkeypatch.setattr(module.trt, '__version__', '10.3.0')
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    model = read_model(small_model)
-    with pytest.raises(EngineError, match='backend tensorrt needs an NVIDIA GPU'):
-        create_engine(model, SIZE, 'tensorrt')
-    monkeypatch.setattr(engine_module, 'backends_by_speed', lambda: ['tensorrt', 'torch'])
-    assert create_engine(model, SIZE).backend == 'torch'
-    (line,) = caplog.messages
-    assert line.startswith('backend tensorrt is passed over: ') and 'NVIDIA GPU' in line
-
-
-def test_auto_prefers_tensorrt_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, 'has_nvidia_gpu', lambda: True)
-    assert engine_module.backends_by_speed() == ['tensorrt', 'torch', 'openvino']
-    monkeypatch.setattr(engine_module, 'has_nvidia_gpu', lambda: False)
-    assert engine_module.backends_by_speed() == ['openvino']
-
-
-def test_a_backend_that_is_not_installed_is_named(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, 'find_spec', lambda _: None)
-    with pytest.raises(EngineError, match='backend tensorrt is not installed: pip install tensorrt torch, or choose'):
-        create_engine(read_model(small_model), SIZE, 'tensorrt')
+        check_version('8.5.2')
