@@ -116,7 +116,8 @@ class Segmenter:
         spec = self.engine.spec
         fitted = [to_rgb(fit(image, spec.size), channels) for image in images]
         if spec.batch == 1:
-            return np.ascontiguousarray(fitted[0])[None]
+            # not [None], which gives the new axis a stride of 0: torch.compile would compile again for it
+            return np.ascontiguousarray(fitted[0]).reshape(1, spec.height, spec.width, 3)
         batch = np.zeros((spec.batch, spec.height, spec.width, 3), np.uint8)  # a part that is not full ends in black images
         for place, image in zip(batch, fitted):
             place[:] = image

@@ -35,7 +35,8 @@ def add_command(commands: Commands) -> None:
     )
     add_segmenter_arguments(parser)
     parser.add_argument('--calibration', type=Path, metavar='PATH',
-                        help='images to calibrate precision int8 with: a folder, a video, a bag, a prepared dataset or a split of it')
+                        help='images to calibrate precision int8 with: a folder, a video, a bag, or a prepared dataset or '
+                             'split')
     parser.add_argument('--force', action='store_true', help='build the engine even if the cache holds it (tensorrt)')
     parser.set_defaults(run=run)
 

@@ -7,7 +7,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -33,7 +33,7 @@ class OwnerThread:
     def call(self, work: Callable[[], Result]) -> Result:
         """Return what `work` returns on the thread, or raise what it raises.
 
-        When the wait is interrupted (KeyboardInterrupt), the thread still finishes `work`. Have `work` store what must not
+        When the wait is interrupted (KeyboardInterrupt), the thread finishes `work` first. Have `work` store what must not
         be released on another thread, instead of returning it.
         """
         if threading.current_thread() is self._thread:  # garbage collection may release an object on any thread
@@ -47,6 +47,9 @@ class OwnerThread:
         self._jobs.put((work, future))
         try:
             return future.result()
+        except BaseException:
+            wait((future,))  # the caller may end the process now, which crashes while a runtime works on this thread
+            raise
         finally:
             del future  # an exception holds this frame: the frame must not hold the exception
 
