@@ -73,7 +73,7 @@ class TrainingStopped(TrainingError):
 
 
 class UsageError(EnetError):
-    """An argument is unknown or a parameter has a value that it does not allow. The exit code is 2."""
+    """An argument is unknown or the value of a parameter is not allowed. The exit code is 2."""
 
 
 class NotMeasurableError(EnetError):

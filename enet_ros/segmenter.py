@@ -34,7 +34,7 @@ class _Output:
     """How predictions become segmentations. Replaced as a whole, so that no image sees half a change."""
 
     table: NDArray[np.uint8] | None = None
-    """256 class ids that replace those of the network; None = all as they are."""
+    """256 class ids that replace those of the network; None = no change."""
     size: str = 'input'
 
 
@@ -127,7 +127,7 @@ class Segmenter:
 def _fit_output(
     values: NDArray[np.uint8], table: NDArray[np.uint8] | None, image: NDArray[np.uint8], output_size: str
 ) -> NDArray[np.uint8]:
-    """Return a copy of an engine's `values` (h x w), mapped by `table`, in the size of `image` or as it is."""
+    """Return a copy of an engine's `values` (h x w), mapped by `table`, in the size of `image` or in their own."""
     mapped = values if table is None else cv2.LUT(values, table)
     height, width = image.shape[:2]
     if output_size == 'input' and values.shape != (height, width):

@@ -246,7 +246,7 @@ def run(arguments: argparse.Namespace) -> None:
     write_json(out / 'report.json', report)
     print(f'frames in    {frames_in}\nframes out   {len(answers)}\nfps          {report["fps"]:.1f}\n'
           f'latency      p50 {p50:.1f} ms, p99 {p99:.1f} ms\n'
-          f'These are without the {replay.warm_up_images} warm-up images, which the node counts too.')
+          f'These do not include the {replay.warm_up_images} warm-up images, which the node also counts.')
     if played.truth is not None:
         print(f'ground truth of {len(answers)} of {frames_in} frames:\n{evaluation.table()}')
     if was_seen:

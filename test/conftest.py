@@ -74,7 +74,7 @@ def tensorrt_stand_in() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _without_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide a GPU from what does not ask for it: there, sums come out otherwise, and one GPU is too few for two processes."""
+    """Hide a GPU from what does not ask for it: sums differ there, and one GPU is too few for two processes."""
     has_nvidia_gpu.cache_clear()
     if not request.node.get_closest_marker('gpu'):
         monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')

@@ -260,7 +260,7 @@ def test_a_lack_of_memory_is_one_line(model: ModelFile) -> None:
 
 @pytest.mark.parametrize('precision', ['16-mixed', 'bf16-mixed', '32-true'])
 @pytest.mark.parametrize('free', [None, 100_000], ids=['images on the GPU', 'images in main memory'])
-def test_a_training_runs_and_goes_on(
+def test_a_training_run_finishes_and_resumes(
     free: int | None, precision: Literal['16-mixed', 'bf16-mixed', '32-true'], drawn_dataset: Callable[..., Dataset],
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -146,7 +146,7 @@ def test_a_refused_change_changes_nothing(model: ModelFile) -> None:
 
 
 class _Output:
-    """Tells by one image which of two settings is in use: all classes at 8x8 pixels, or none of those seen at 32x32."""
+    """Shows by one image which of two settings is in use: all classes at 8x8 pixels, or none of those seen at 32x32."""
 
     def __init__(self, model: ModelFile) -> None:
         self.segmenter = Segmenter(model, EngineSpec(precision='fp32', width=32, height=32))

@@ -23,7 +23,7 @@ Timer = Callable[[int], list[float]]
 
 
 def network_timer(engine: Engine, images: NDArray[np.uint8]) -> Timer:
-    """Return a timer of the network of `engine`, from bytes to class ids, on `images`, which it must have inferred last."""
+    """Return a timer of the network of `engine`, from bytes to class ids. Its last call must have been with `images`."""
     if engine.spec.backend == 'openvino':
         return stopwatch(cast('OpenVinoEngine', engine).request.infer)  # on the images of the last call
     graph: CudaGraph | None = getattr(engine, 'graph', None)

@@ -16,8 +16,8 @@ from enet_ros.errors import EnetError, TrainingStopped, one_line
 from enet_ros.version import __version__
 
 _EXIT_CODES = (
-    'Exit codes: 0 success; 1 error; 2 bad usage; 3 a required result was not reached; 4 the input was incomplete, and '
-    'everything readable was processed; 130 interrupted.'
+    'Exit codes: 0 success; 1 error; 2 bad usage; 3 a required result was not reached (not used yet); 4 the input was '
+    'incomplete, and everything readable was processed; 130 interrupted.'
 )
 
 

@@ -64,7 +64,7 @@ def verify(engine: Engine, model: ModelFile) -> float:
         if found < least:
             more = 'calibrate with more or other images, or ' if spec.precision == 'int8' else ''
             raise EngineError(
-                f'backend {spec.backend} in {spec.precision} gives only {100 * found:.2f} % of the pixels the {what} of '
-                f'PyTorch; at least {100 * least:.1f} % are required: {more}choose another precision or backend'
+                f'backend {spec.backend} in {spec.precision} gives only {100 * found:.2f} % of the pixels the same '
+                f'{what} as PyTorch; at least {100 * least:.1f} % are required: {more}choose another precision or backend'
             )
     return share

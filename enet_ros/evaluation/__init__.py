@@ -1,1 +1,1 @@
-"""Evaluation: metrics, and a segmenter held against ground truth."""
+"""Evaluation: metrics, and measuring a segmenter against ground truth."""

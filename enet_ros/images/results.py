@@ -170,7 +170,7 @@ def _read_record(path: Path) -> list[_Entry]:
             origin = _Origin(**fields.pop('origin'), stamp=tuple(stamp) if stamp else None)
             entries.append(_Entry(**fields, origin=origin))
         except (ValueError, TypeError, KeyError, AttributeError):
-            continue  # the last line of a run that was killed; its file then counts as the user's
+            continue  # the last line of a run that was killed: its file then counts as a file of the user
     return entries
 
 

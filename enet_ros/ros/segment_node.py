@@ -42,16 +42,15 @@ _PARAMETERS_OF_ROS = ('use_sim_time', 'start_type_description_service')
 class SegmentNode(Node):
     """Segments the newest camera image.
 
-    The subscription only keeps the newest message. One worker thread owns the segmenter and takes the message from there.
-    Images that arrive faster than they can be segmented are overwritten and counted, never queued. Images that DDS
-    overwrites before this process takes them are not counted.
+    One worker thread owns the segmenter. Only the newest image is kept for it; older ones are dropped and counted. Images
+    that DDS drops before this process takes them are not counted.
     """
 
     def __init__(self) -> None:
         """Read the parameters, create the segmenter and subscribe.
 
         Raises:
-            UsageError: a parameter has a value that it does not allow.
+            UsageError: the value of a parameter is not allowed.
             EnetError: the model or engine cannot be used.
 
         """
@@ -203,7 +202,7 @@ def _shut_down() -> None:
 
 
 def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
-    """Run the node until it is interrupted. Return 1 if it cannot start, 2 for arguments or parameters it does not take."""
+    """Run the node until it is interrupted. Return 1 if it cannot start, 2 for invalid arguments or parameters."""
     # Python must not raise KeyboardInterrupt: rclpy's own handler shuts the context down, as for SIGTERM. The exception
     # could come while a runtime creates the engine on its own thread, which crashes the process, or during the clean-up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

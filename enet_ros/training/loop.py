@@ -155,7 +155,7 @@ def _license(dataset: Dataset, start: ModelFile | None) -> str:
     """Return the license of weights trained on `dataset`, and of those of `start`."""
     if start is None or start.info.license == dataset.license:
         return dataset.license
-    return f'{dataset.license}; begun with weights from {start.info.dataset}: {start.info.license}'
+    return f'{dataset.license}; started with weights from {start.info.dataset}: {start.info.license}'
 
 
 def _train_stage(run: _Run, stage: Stage, network: Network, weights: Tensor, folder: Path) -> None:

@@ -42,7 +42,7 @@ def check_machine(batch_size: int, samples: int, gpus: int, compiled: bool) -> N
     """Check that all processes have work, that each has a GPU if there are `gpus`, and that `compiled` is possible.
 
     Raises:
-        TrainingError: one of these is not so.
+        TrainingError: one of these does not hold.
 
     """
     processes, here = process_counts()

@@ -39,8 +39,8 @@ def test_evaluate_says_when_the_model_was_trained_on_the_measured_images(
     seen = {'sha256': '0', 'dataset': dataset.name, 'recipe': {'splits': ['train', 'val'], 'hold_out': []}}
     for name, change in {
         'seen': {'dataset': dataset.name, 'recipe': seen['recipe']},
-        'begun with one': {'begun_with': {**seen, 'begun_with': {}}},
-        'begun with one that began so': {'begun_with': {**seen, 'dataset': 'other', 'begun_with': seen}},
+        'started from one': {'begun_with': {**seen, 'begun_with': {}}},
+        'started from one that started from one': {'begun_with': {**seen, 'dataset': 'other', 'begun_with': seen}},
     }.items():
         write_model(tmp_path / f'{name}.safetensors', dataclasses.replace(model.info, **change), model.weights)
         done = enet('evaluate', '--model', tmp_path / f'{name}.safetensors', '--data', dataset.root, '--backend', 'torch')

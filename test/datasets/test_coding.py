@@ -72,7 +72,7 @@ def test_pixels_of_fewer_than_8_bits_with_two_meanings_are_refused(tmp_path: Pat
 
 
 @pytest.mark.parametrize(('ids', 'depth', 'unknown'), [([0, 3, 0, 3], 2, 3), ([0, 15], 4, 15)], ids=['2 bits', '4 bits'])
-def test_an_unknown_id_of_fewer_than_8_bits_is_not_taken_as_void(
+def test_an_unknown_id_of_fewer_than_8_bits_is_not_read_as_void(
     ids: list[int], depth: int, unknown: int, tmp_path: Path
 ) -> None:
     write_small_png(tmp_path / 'a.png', ids, depth)  # stretched to 8 bits it is 255, which is void

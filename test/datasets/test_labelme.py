@@ -75,7 +75,7 @@ def test_an_image_is_the_file_of_the_same_stem_or_the_one_that_is_named(classes:
     }
 
 
-def test_a_mask_is_not_taken_for_an_image_of_another_format(classes: Path, tmp_path: Path) -> None:
+def test_a_mask_is_not_mistaken_for_an_image_of_another_format(classes: Path, tmp_path: Path) -> None:
     annotate(tmp_path / 'train', 'd', imagePath='d.bmp').with_name('d.jpg').rename(tmp_path / 'train' / 'd.bmp')
     write_photo(tmp_path / 'train' / 'd.png')
     (pair,) = find_labelme(tmp_path, classes, None).splits['train']

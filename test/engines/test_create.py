@@ -358,7 +358,7 @@ def test_auto_uses_what_is_installed_and_names_what_is_not(small_model: Path) ->
     assert 'no engine is installed' in line and 'pip install openvino' in line
 
 
-def test_auto_on_a_gpu_machine_goes_on_past_broken_installations(
+def test_auto_on_a_gpu_machine_skips_broken_installations(
     shipped_model: Path, gpu_machine: Callable[..., dict[str, str]]
 ) -> None:
     environment = gpu_machine(

@@ -78,7 +78,7 @@ def test_a_damaged_chunk_of_an_unfinished_mcap_is_not_used(tmp_path: Path) -> No
     path = write_mcap(tmp_path / 'drive.mcap', 20, finish=False, compress=False)
     before = len(read(open_bag(path))[0])
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0xFF  # a pixel: only the checksum of the chunk tells
+    data[len(data) // 2] ^= 0xFF  # a pixel: only the checksum of the chunk shows the damage
     path.write_bytes(data)
     messages, end = read(open_bag(path))
     assert 0 < len(messages) < before and f'{len(messages)} images were read' in end

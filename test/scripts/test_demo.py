@@ -49,7 +49,7 @@ def test_a_dataset_gives_labels_overlays_latency_and_iou(
     assert 'trained on these images' not in done.stdout
     # the count of the node includes the warm-up images, and the summary says how many these were
     segmented = int(re.search(r'segmented (\d+) images', done.stdout + done.stderr)[1])
-    warm_up = int(re.search(r'without the (\d+) warm-up images', done.stdout)[1])
+    warm_up = int(re.search(r'do not include the (\d+) warm-up images', done.stdout)[1])
     assert 8 < segmented <= 8 + warm_up
 
 

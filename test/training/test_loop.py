@@ -138,7 +138,7 @@ def test_a_run_starts_with_the_given_weights_and_names_them(dataset: Dataset, st
     recipe = dataclasses.replace(STEADY, stages=stages)
     first = read_model(train_stages(dataset, recipe, tmp_path / 'first', start=start))
     assert not _changed(first, start)
-    assert first.info.license == 'free; begun with weights from none: untrained'
+    assert first.info.license == 'free; started with weights from none: untrained'
     second = read_model(train_stages(dataset, STEADY, tmp_path / 'second', start=first))
     assert [(link['sha256'], link['dataset']) for link in second.info.lineage()] == [
         (first.sha256, 'drawn'), (start.sha256, 'none'),
