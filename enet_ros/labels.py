@@ -74,6 +74,11 @@ class LabelSet:
         return table
 
 
+def parse_names(text: str) -> tuple[str, ...]:
+    """Return the names in `text`, which are separated by commas; spaces around them and empty names are ignored."""
+    return tuple(name.strip() for name in text.split(',') if name.strip())
+
+
 def _label_set(classes: dict[str, Color]) -> LabelSet:
     return LabelSet(tuple(classes), tuple(classes.values()))
 

@@ -29,7 +29,7 @@ from enet_ros.datasets.camvid import find_camvid
 from enet_ros.datasets.prepared import Dataset, read_dataset
 from enet_ros.datasets.writing import write_dataset
 from enet_ros.errors import EnetError, one_line
-from enet_ros.evaluation.evaluate import Evaluator, trained_on
+from enet_ros.evaluation.evaluate import Evaluator, class_difference, trained_on
 from enet_ros.files import write_json
 from enet_ros.images.channels import to_bgr
 from enet_ros.images.files import read_labels, write_image
@@ -211,8 +211,9 @@ def run(arguments: argparse.Namespace) -> None:
     model = read_model(arguments.model)
     played = find_input(arguments.input, out.parent)
     source = open_frames(played.images, arguments.topic)
-    if played.labels is not None and played.labels.names != model.info.labels.names:
-        raise EnetError(f'{played.images} has other classes than {arguments.model}: use a --model that was trained on them')
+    if played.labels is not None and (difference := class_difference(model.info.labels, played.labels)):
+        raise EnetError(f'{arguments.model} does not have the classes of {played.images}: {difference}; '
+                        'use a --model that was trained on them')
     dataset = played.dataset
     was_seen = dataset is not None and trained_on(model.info, dataset, dataset.samples(played.split))
     results = ResultFolder(out, 'scripts/demo.sh')

@@ -11,7 +11,7 @@ os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)
 os.environ.setdefault('ROS_DOMAIN_ID', str(random.randint(1, 100)))
 os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', os.path.join(os.path.dirname(__file__), '../config/fastdds.xml'))
 if worker := os.environ.get('PYTEST_XDIST_WORKER', '').removeprefix('gw'):  # nodes of two workers must not hear each other
-    os.environ['ROS_DOMAIN_ID'] = str((int(os.environ['ROS_DOMAIN_ID']) + 50 * int(worker)) % 101)
+    os.environ['ROS_DOMAIN_ID'] = str((int(os.environ['ROS_DOMAIN_ID']) + 50 * int(worker)) % 100 + 1)  # 0 is a robot's
 
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec

@@ -14,7 +14,7 @@ from helpers import ROOT
 
 PACKAGE = 'enet_ros'
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ('errors', 'version'),
+    ('errors', 'exit_codes', 'version'),
     ('labels', 'files', 'hardware', 'resources'),
     ('images',),
     ('network',),

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
+import lightning
 import numpy as np
 import pytest
 import torch
@@ -258,18 +259,28 @@ def test_a_lack_of_memory_is_one_line(model: ModelFile) -> None:
     assert '\n' not in str(caught.value)
 
 
+class LittleMemory(lightning.Callback):
+    """Has a task see only `free` bytes of free GPU memory."""
+
+    def __init__(self, free: int) -> None:
+        self.free = free
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        place = pl_module.place_images
+        pl_module.place_images = lambda _: place(self.free)
+
+
 @pytest.mark.parametrize('precision', ['16-mixed', 'bf16-mixed', '32-true'])
 @pytest.mark.parametrize('free', [None, 100_000], ids=['images on the GPU', 'images in main memory'])
 def test_a_training_run_finishes_and_resumes(
     free: int | None, precision: Literal['16-mixed', 'bf16-mixed', '32-true'], drawn_dataset: Callable[..., Dataset],
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    if free:
-        monkeypatch.setattr('enet_ros.training.task._free_memory', lambda _: free)
+    callbacks = [LittleMemory(free)] if free else []
     recipe = dataclasses.replace(RECIPE, precision=precision)
     dataset = drawn_dataset()
-    path = train_stages(dataset, recipe, tmp_path / 'run')
+    path = train_stages(dataset, recipe, tmp_path / 'run', callbacks=callbacks)
     assert ('stay in main memory' in caplog.text) == bool(free)
     history = read_history(tmp_path / 'run' / 'decoder')
     assert [epoch for epoch, _ in history.mean_iou] == [1, 2] and np.isfinite([loss for _, loss in history.loss]).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from enet_ros.errors import EnetError
-from enet_ros.labels import CAMVID, CITYSCAPES, SUNRGBD, VOID, LabelSet
+from enet_ros.labels import CAMVID, CITYSCAPES, SUNRGBD, VOID, LabelSet, parse_names
 
 
 def test_built_in_sets_have_the_published_sizes_and_distinct_colours() -> None:
@@ -55,3 +55,8 @@ def test_a_label_set_that_is_not_valid_is_refused(names: tuple[str, ...], colors
                                                  reason: str) -> None:
     with pytest.raises(EnetError, match=reason):
         LabelSet(names, colors)
+
+
+def test_names_are_separated_by_commas_and_may_have_spaces() -> None:
+    assert parse_names(' Road,traffic light , ,Car,') == ('Road', 'traffic light', 'Car')
+    assert parse_names('') == parse_names(' , ') == ()

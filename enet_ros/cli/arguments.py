@@ -58,11 +58,6 @@ def size(text: str) -> tuple[int, int]:
     return width, height
 
 
-def names(text: str) -> tuple[str, ...]:
-    """Read names that are separated by commas."""
-    return tuple(name.strip() for name in text.split(',') if name.strip())
-
-
 def positive_integer(text: str) -> int:
     """Read an integer that is at least 1."""
     if not (text.isascii() and text.isdecimal()) or int(text) < 1:

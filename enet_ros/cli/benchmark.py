@@ -23,6 +23,7 @@ from enet_ros.benchmark.suite import (
 from enet_ros.benchmark.tables import PAPER_SIZES
 from enet_ros.cli.arguments import add_json_argument, positive_integer, positive_number, size
 from enet_ros.errors import EnetError, one_line
+from enet_ros.exit_codes import ExitCode
 from enet_ros.files import check_writable, replacing, write_json
 from enet_ros.resources import default_model
 
@@ -86,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
             temporary.write_text(text + '\n', encoding='utf-8')
     if arguments.json:
         write_json(arguments.json, data)
-    return 130 if results.interrupted else 0
+    return ExitCode.INTERRUPTED if results.interrupted else ExitCode.SUCCESS
 
 
 def _attempt(what: str, work: Callable[[], Outcome], notes: list[str]) -> Outcome | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from enet_ros.engines.base import EngineSpec
 from enet_ros.engines.cache import cache_folder
 from enet_ros.engines.create import backends_by_speed, create_engine
 from enet_ros.engines.int8 import MAXIMUM_IMAGES, check_packages
-from enet_ros.errors import EnetError
+from enet_ros.errors import IncompleteInputError, UsageError
 from enet_ros.files import check_writable
 from enet_ros.images.channels import to_rgb
 from enet_ros.images.resize import fit
@@ -24,6 +25,8 @@ from enet_ros.network.model_file import read_model
 
 if TYPE_CHECKING:
     from enet_ros.cli.arguments import Commands
+
+log = logging.getLogger(__name__)
 
 
 def add_command(commands: Commands) -> None:
@@ -44,7 +47,7 @@ def add_command(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Build the engine, or print that the backend has nothing to build."""
     if arguments.calibration and arguments.precision != 'int8':
-        raise EnetError(f'--calibration is for --precision int8, not {arguments.precision}')
+        raise UsageError(f'--calibration is for --precision int8, not {arguments.precision}')
     model = read_model(arguments.model)
     backend = backends_by_speed()[0] if arguments.backend == 'auto' else arguments.backend
     spec = EngineSpec(backend, arguments.precision, *arguments.size).resolve(model)
@@ -75,4 +78,12 @@ def read_calibration(path: Path, size: tuple[int, int]) -> list[NDArray[np.uint8
     step = max(1, -(-frames.count // MAXIMUM_IMAGES))
     # a video may have more frames than its header says
     chosen = islice((frame for number, frame in enumerate(frames) if number % step == 0), MAXIMUM_IMAGES)
-    return [to_rgb(fit(frame.decode(), size), 'bgr') for frame in chosen]
+    images: list[NDArray[np.uint8]] = []
+    try:
+        for frame in chosen:
+            images.append(to_rgb(fit(frame.decode(), size), 'bgr'))
+    except IncompleteInputError as error:
+        if not images:
+            raise
+        log.warning('%s', error)
+    return images

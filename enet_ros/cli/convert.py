@@ -19,6 +19,7 @@ from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_prefix, by_sha
 from enet_ros.datasets.sunrgbd import find_sunrgbd
 from enet_ros.datasets.writing import write_dataset
 from enet_ros.errors import EnetError
+from enet_ros.labels import parse_names
 
 if TYPE_CHECKING:
     from enet_ros.cli.arguments import Commands
@@ -125,7 +126,7 @@ def _add_choice(parser: argparse.ArgumentParser, default: str) -> None:
 
 def _choice(arguments: argparse.Namespace) -> Choice | None:
     if arguments.val_prefix is not None:
-        return by_prefix(arguments.val_prefix.split(','))
+        return by_prefix(parse_names(arguments.val_prefix))
     return by_share(arguments.val_share) if arguments.val_share is not None else None
 
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from enet_ros.cli import benchmark, build_engine, convert, evaluate, info, segment, train
-from enet_ros.cli.exit_codes import ExitCode
-from enet_ros.errors import EnetError, TrainingStopped, one_line
+from enet_ros.errors import EnetError, TrainingStopped, UsageError, one_line
+from enet_ros.exit_codes import ExitCode
 from enet_ros.version import __version__
 
 _EXIT_CODES = (
@@ -65,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except TrainingStopped as error:
         return _fail(str(error), ExitCode.INTERRUPTED)
+    except UsageError as error:
+        return _fail(str(error), ExitCode.USAGE)
     except EnetError as error:
         return _fail(str(error))
     except BrokenPipeError:  # the reader of the output, such as head, has closed it

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from enet_ros.cli.arguments import add_segmenter_arguments, fraction, make_segmenter, names
-from enet_ros.cli.exit_codes import ExitCode
+from enet_ros.cli.arguments import add_segmenter_arguments, fraction, make_segmenter
 from enet_ros.errors import EnetError, IncompleteInputError
+from enet_ros.exit_codes import ExitCode
 from enet_ros.images.overlay import blend
 from enet_ros.images.results import INDEX, INDEX_COLUMNS, ResultFolder
 from enet_ros.images.sources import FrameSource, open_frames
+from enet_ros.labels import parse_names
 from enet_ros.segmenter import Segmenter
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def add_command(commands: Commands) -> None:
     parser.add_argument('--out', type=Path, required=True, metavar='DIR',
                         help='folder for the results; only results of the same inputs are replaced')
     parser.add_argument('--topic', default='', help='image topic of a bag that has several')
-    parser.add_argument('--classes', type=names, default=(), metavar='NAME,...', help='classes to report (default: all)')
+    parser.add_argument('--classes', type=parse_names, default=(), metavar='NAME,...',
+                        help='classes to report (default: all)')
     parser.add_argument('--alpha', type=fraction, default=0.5, help='opacity of the class colours in the overlays, 0 to 1')
     add_segmenter_arguments(parser)
     parser.set_defaults(run=run)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from enet_ros.engines.base import EngineSpec
 from enet_ros.engines.cache import cache_folder
+from enet_ros.engines.onnx_graph import GRAPH_VERSION
 from enet_ros.errors import CalibrationError, EnetError, EngineError
 from enet_ros.files import replacing
 from enet_ros.network.model_file import ModelFile
@@ -50,9 +51,8 @@ def check_packages() -> None:
 
 def quantized_path(model: ModelFile, spec: EngineSpec) -> Path:
     """Return where the cache keeps the int8 graph of `model` for the backend and size of `spec`."""
-    return cache_folder() / (
-        f'{model.sha256[:16]}-{spec.width}x{spec.height}-{spec.backend}-int8-v{QUANTIZED_VERSION}.onnx'
-    )
+    version = f'v{GRAPH_VERSION}.{QUANTIZED_VERSION}'
+    return cache_folder() / f'{model.sha256[:16]}-{spec.width}x{spec.height}-{spec.backend}-int8-{version}.onnx'
 
 
 def load_quantized_graph(model: ModelFile, spec: EngineSpec) -> bytes | None:

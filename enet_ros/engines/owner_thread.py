@@ -40,9 +40,8 @@ class OwnerThread:
             return work()
         with self._starting:
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                thread.start()
-                self._thread = thread
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread.start()
         future: Future[Result] = Future()
         self._jobs.put((work, future))
         try:

@@ -46,7 +46,7 @@ class ImageTopic:
     """False for an mcap file whose recording was cut off."""
 
     def __iter__(self) -> Iterator[RecordedImage]:
-        """Yield the messages, by time.
+        """Yield the messages: by time, or in the order of the file if the recording was cut off.
 
         Raises:
             IncompleteInputError: after the last readable message, if the bag is damaged or not finished.
@@ -103,7 +103,7 @@ def open_bag(path: Path, topic: str = '') -> ImageTopic:
 
 def is_unfinished_mcap(path: Path) -> bool:
     """Return whether `path` starts as an mcap file but does not end as a finished one."""
-    if path.suffix != '.mcap' or not path.is_file():
+    if path.suffix.lower() != '.mcap' or not path.is_file():
         return False
     with path.open('rb') as file:
         start = file.read(len(_MCAP_MAGIC))

@@ -175,7 +175,7 @@ def _open_folder(path: Path) -> FrameSource:
             log.warning('%d sub-folders of %s are skipped, such as %s: pass them directly',
                         len(folders), path, folders[0].name)
         return _Files(path, images)
-    if parts := [entry for entry in entries if entry.suffix in _BAG_SUFFIXES]:
+    if parts := [entry for entry in entries if entry.suffix.lower() in _BAG_SUFFIXES]:
         more = f' (and {len(parts) - 1} more)' if len(parts) > 1 else ''
         raise EnetError(f'{path} has no metadata.yaml: incomplete recording; pass {parts[0]}{more} directly')
     if folders:

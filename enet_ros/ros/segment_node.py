@@ -23,9 +23,11 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from enet_ros.engines.base import EngineSpec
 from enet_ros.errors import EnetError, UsageError, one_line, quoted
+from enet_ros.exit_codes import ExitCode
 from enet_ros.images.channels import to_rgb
 from enet_ros.images.messages import ImageReader
 from enet_ros.images.overlay import blend
+from enet_ros.labels import parse_names
 from enet_ros.network.model_file import read_model
 from enet_ros.resources import default_model
 from enet_ros.ros.log import LogThrottle, forward_log
@@ -64,7 +66,7 @@ class SegmentNode(Node):
         spec = EngineSpec(values['backend'], values['precision'], values['width'], values['height'])
         self._segmenter = Segmenter(
             read_model(Path(values['model'] or default_model())), spec,
-            classes=_class_names(values['classes']), output_size=values['output_size'],
+            classes=parse_names(values['classes']), output_size=values['output_size'],
         )
         self._alpha = float(values['overlay_alpha'])
         self._palette = self._segmenter.labels.palette()
@@ -113,7 +115,7 @@ class SegmentNode(Node):
         try:
             for name in values.keys() & _TABLE.keys():
                 _TABLE[name].check(values[name])
-            classes = _class_names(values['classes']) if 'classes' in values else None
+            classes = parse_names(values['classes']) if 'classes' in values else None
             self._segmenter.configure(classes, values.get('output_size'))
         except EnetError as error:
             return SetParametersResult(successful=False, reason=str(error))
@@ -192,10 +194,6 @@ def _descriptor(parameter: NodeParameter) -> ParameterDescriptor:
     return descriptor
 
 
-def _class_names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(',') if name.strip())
-
-
 def _shut_down() -> None:
     with suppress(RCLError):  # a signal may shut the context down between its check and its shutdown
         rclpy.try_shutdown()
@@ -216,13 +214,13 @@ def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
         node = make_node()
     except Exception as error:
         if initialized and not rclpy.ok():  # a signal has shut the context down, and any call may fail after that
-            return 0
+            return ExitCode.SUCCESS
         if not isinstance(error, (EnetError, *_REFUSALS_OF_ROS)):
             raise
         text = f'unknown ROS argument: {error}' if isinstance(error, UnknownROSArgsError) else one_line(error)
         rclpy.logging.get_logger('enet').fatal(text)
         _shut_down()
-        return 2 if isinstance(error, (UsageError, *_REFUSALS_OF_ROS)) else 1
+        return ExitCode.USAGE if isinstance(error, (UsageError, *_REFUSALS_OF_ROS)) else ExitCode.ERROR
     try:
         executor.add_node(node)
         while rclpy.ok():
@@ -238,7 +236,7 @@ def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
         print(node.counts(), file=sys.stderr)  # the context is shut down by now, and the ROS log with it
         node.destroy_node()
         _shut_down()
-    return 0
+    return ExitCode.SUCCESS
 
 
 if __name__ == '__main__':

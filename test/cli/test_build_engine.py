@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from recordings import write_mcap
 
 from enet_ros.cli.build_engine import read_calibration
 from enet_ros.cli.main import main
@@ -74,7 +75,7 @@ def test_the_cache_is_checked_before_the_long_build(small_model: Path, tmp_path:
 def test_calibration_images_are_only_for_int8(
     small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(['build-engine', '--model', str(small_model), '--calibration', str(tmp_path)]) == 1
+    assert main(['build-engine', '--model', str(small_model), '--calibration', str(tmp_path)]) == 2
     assert '--calibration is for --precision int8, not auto' in capsys.readouterr().err
 
 
@@ -96,3 +97,11 @@ def test_many_calibration_images_are_reduced_evenly(tmp_path: Path) -> None:
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EnetError, match=str(tmp_path)):
         read_calibration(tmp_path, (8, 8))
+
+
+def test_an_incomplete_recording_calibrates_with_the_images_it_has(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_mcap(tmp_path / 'drive.mcap', 5, finish=False, chunk_size=None)
+    assert len(read_calibration(path, (96, 64))) == 5
+    assert 'incomplete recording' in caplog.text

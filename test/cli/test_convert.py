@@ -60,7 +60,7 @@ def test_options_reach_the_conversion(yard: list[str], tmp_path: Path) -> None:
     dataset = read_dataset(tmp_path / 'out')
     assert len(dataset.samples('val')) == 2 and dataset.samples('val')[0].image_path.is_symlink()
     assert main([*yard, '--val-prefix', 'a_']) == 1  # DST holds the first conversion, with other images in val
-    assert main([*yard[:3], str(tmp_path / 'other'), *yard[4:], '--val-prefix', 'a_1,b_']) == 0
+    assert main([*yard[:3], str(tmp_path / 'other'), *yard[4:], '--val-prefix', 'a_1, b_,']) == 0
     assert [sample.stem for sample in read_dataset(tmp_path / 'other').samples('val')] == ['a_1', 'b_1']
 
 

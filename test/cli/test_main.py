@@ -14,7 +14,7 @@ import pytest
 from command import ENET, enet, enet_process, refused
 from helpers import make_model
 
-from enet_ros.cli.exit_codes import ExitCode
+from enet_ros.exit_codes import ExitCode
 from enet_ros.images.files import write_image
 from enet_ros.images.synthetic import draw_scene
 from enet_ros.network.model_file import read_model

@@ -75,9 +75,14 @@ def build(
 
 @contextmanager
 def _noted_interrupts() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT sets. A KeyboardInterrupt would be lost in TensorRT's callbacks into Python."""
+    """Yield an event that SIGINT sets. A KeyboardInterrupt would be lost in TensorRT's callbacks into Python.
+
+    Nothing changes where SIGINT does not raise KeyboardInterrupt: in the node, rclpy handles it below Python, and a handler
+    that Python installs and restores would remove rclpy's for good.
+    """
     noted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set signal handlers
+    raises = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not raises or threading.current_thread() is not threading.main_thread():  # other threads may not set handlers
         yield noted
         return
 

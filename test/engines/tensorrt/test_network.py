@@ -216,6 +216,31 @@ except KeyboardInterrupt:
     assert done.stdout == 'interrupted True\n', done.stderr
 
 
+def test_a_build_in_a_node_leaves_sigint_to_rclpy(shipped_model: Path) -> None:
+    pytest.importorskip('rclpy', reason='needs ROS 2: scripts/test.sh installs it')
+    script = f"""
+import os, signal, sys, time
+import rclpy
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the node does
+rclpy.init()
+import tensorrt_rtx
+sys.modules['tensorrt'] = tensorrt_rtx
+from pathlib import Path
+from enet_ros.engines.base import EngineSpec
+from enet_ros.engines.tensorrt.build import build
+from enet_ros.network.model_file import read_model
+
+build(read_model(Path({str(shipped_model)!r})), EngineSpec('tensorrt', 'fp16', 96, 64))
+os.kill(os.getpid(), signal.SIGINT)
+deadline = time.monotonic() + 20
+while rclpy.ok() and time.monotonic() < deadline:
+    time.sleep(0.01)
+print(rclpy.ok())
+"""
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert done.stdout == 'False\n', done.stderr
+
+
 def test_a_graph_that_the_parser_rejects_is_one_line_with_the_remedy() -> None:
     parse = import_module('enet_ros.engines.tensorrt.network').parse
     with pytest.raises(EngineError, match=r'cannot read the ONNX graph .*: calibrate again$') as caught:

@@ -1,4 +1,4 @@
-"""The exit codes of the `enet` command."""
+"""The exit codes of the `enet` command, the node and the scripts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What an exit code of `enet` means."""
+    """What an exit code means."""
 
     SUCCESS = 0
     ERROR = 1
