@@ -47,7 +47,7 @@ def add_command(commands: Commands) -> None:
                         help="network sizes in pixels, multiples of 8 (default: the paper's)")
     parser.add_argument('--backends', nargs='+', choices=BENCHMARK_BACKENDS, metavar='BACKEND',
                         help=f'any of {", ".join(BENCHMARK_BACKENDS)} (default: all that are installed; torch-compile only '
-                             'with an NVIDIA GPU, because it compiles for minutes on a CPU)')
+                             'with an NVIDIA GPU, because it compiles slowly on a CPU)')
     parser.add_argument('--precisions', nargs='+', choices=BENCHMARK_PRECISIONS, default=BENCHMARK_PRECISIONS,
                         metavar='PRECISION',
                         help=f'any of {", ".join(BENCHMARK_PRECISIONS)} (default: all that backend and hardware support)')

@@ -31,7 +31,7 @@ class TorchEngine:
     def __init__(self, model: ModelFile, spec: EngineSpec) -> None:
         """Load `model` for a resolved `spec`. Precision auto is fp16 on a GPU and fp32 on a CPU.
 
-        Backend torch-compile fuses the network's operations, which takes a minute or more.
+        Backend torch-compile fuses the network's operations, which takes about half a minute at the first start.
 
         Raises:
             EngineError: the device lacks the precision or the memory, or torch.compile has no compiler.
