@@ -6,12 +6,11 @@ from collections.abc import Callable
 import pytest
 from command import refused
 
-from enet_ros.cli.arguments import fraction, names, positive_integer, positive_number, size
+from enet_ros.cli.arguments import fraction, positive_integer, positive_number, size
 
 
 def test_arguments_are_read() -> None:
     assert size('640x360') == size('640X360') == (640, 360)
-    assert names(' Road, Car,,') == ('Road', 'Car') and names('') == ()
     assert positive_integer('12') == 12
     assert positive_number('0.5') == 0.5
     assert fraction('0') == 0 and fraction('1') == 1
