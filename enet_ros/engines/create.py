@@ -77,6 +77,8 @@ def _create(model: ModelFile, spec: EngineSpec, calibration: Sequence[NDArray[np
         check_and_store(engine, model)
         return engine
     except ImportError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C while a runtime initialises
+            raise KeyboardInterrupt from error
         raise EngineError(f'backend {backend} is installed but broken ({one_line(error)}): install it again') from error
     # runtimes raise these when driver, device or memory do not meet their needs
     except (MemoryError, RuntimeError, TypeError) as error:
@@ -113,6 +115,8 @@ def check_and_store(engine: Engine, model: ModelFile) -> None:
     try:
         from enet_ros.engines.verification import verify
     except ImportError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C while a runtime initialises
+            raise KeyboardInterrupt from error
         log.warning('the engine is not checked, because PyTorch cannot be imported (%s): measure it with "enet evaluate"',
                     one_line(error))
     else:

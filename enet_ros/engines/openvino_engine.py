@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,10 @@ the one found before. Models that are released in the order in which they were c
 no longer mapped, and the next signal that Python handles there crashes the process. An alternate signal stack belongs to its
 thread, and this thread handles no signals.
 """
+
+
+_PATIENCE = 10.0
+"""Seconds to wait for the release of a model, which takes milliseconds."""
 
 
 class OpenVinoEngine:
@@ -64,7 +69,7 @@ class OpenVinoEngine:
             graph = find_graph(model)
         self.is_new = self._quantized is not None
         self._held = held = _Held()
-        weakref.finalize(self, _OWNER.call, held.release)  # also when the next line is interrupted
+        weakref.finalize(self, _release, held)  # also when the next line is interrupted
         _OWNER.call(partial(held.compile, graph, self.spec))
 
     def infer(self, images: NDArray[np.uint8]) -> Prediction:
@@ -95,6 +100,12 @@ class _Held:
 
     def release(self) -> None:
         self.request = None
+
+
+def _release(held: _Held) -> None:
+    """Release a model. Give up waiting after some seconds: this also runs at exit, which must not hang."""
+    with suppress(TimeoutError):
+        _OWNER.call(held.release, timeout=_PATIENCE)
 
 
 def compile_graph(graph: Path | bytes, spec: EngineSpec, *, count: bool = False) -> openvino.CompiledModel:

@@ -391,3 +391,23 @@ def test_a_gpu_without_pytorch_is_logged_with_the_remedy(
 ) -> None:
     warning, _ = _run(shipped_model, 'auto', missing=('torch',), **gpu_machine())
     assert 'PyTorch is not installed' in warning and 'install a PyTorch with CUDA' in warning
+
+
+def test_an_interrupt_while_a_runtime_initialises_is_not_a_broken_installation(small_model: Path, tmp_path: Path) -> None:
+    (tmp_path / 'openvino').mkdir()
+    (tmp_path / 'openvino' / '__init__.py').write_text(
+        "raise ImportError('initialization failed') from KeyboardInterrupt()  # as a compiled module reports it\n")
+    script = f"""
+from pathlib import Path
+from enet_ros.engines.base import EngineSpec
+from enet_ros.engines.create import create_engine
+from enet_ros.network.model_file import read_model
+try:
+    create_engine(read_model(Path({str(small_model)!r})), EngineSpec('openvino'))
+except KeyboardInterrupt:
+    print('interrupted')
+"""
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get('PYTHONPATH'))))
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True,
+                          env={**os.environ, 'PYTHONPATH': path})
+    assert done.stdout == 'interrupted\n', done.stderr

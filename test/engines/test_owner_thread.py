@@ -118,3 +118,12 @@ except KeyboardInterrupt:
 """
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=60, env=dict(os.environ))
     assert done.stdout == '[True] usable\n', done.stderr
+
+
+def test_a_call_with_a_timeout_gives_up_and_leaves_the_thread_usable() -> None:
+    owner = OwnerThread('owner')
+    finish = threading.Event()
+    with pytest.raises(TimeoutError, match='owner'):
+        owner.call(finish.wait, timeout=0.05)
+    finish.set()
+    assert owner.call(lambda: 'usable') == 'usable'
