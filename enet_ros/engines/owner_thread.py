@@ -48,8 +48,8 @@ class OwnerThread:
                 threading.Thread(target=self._run, name=self._name, daemon=True).start()
                 self._started = True
         answer: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
-        self._jobs.put((work, answer))
         try:
+            self._jobs.put((work, answer))  # in the block: the interrupt may come as soon as the work is put
             result, error = answer.get(timeout=timeout)
         except Empty:
             raise TimeoutError(f'{self._name} has not finished after {timeout} s') from None
