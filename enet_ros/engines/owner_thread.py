@@ -11,7 +11,9 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 Result = TypeVar('Result')
-_Job = tuple[Callable[[], Any], 'SimpleQueue[tuple[Any, BaseException | None]]']
+_Outcome = list[tuple[Any, BaseException | None]]
+"""Empty until the work has finished, then its result or what it raised."""
+_Job = tuple[Callable[[], Any], _Outcome, 'SimpleQueue[None]']
 
 _FAULTS = {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV}
 """Signals that a thread sends to itself by what it does. Blocking them would only hide where a crash happened."""
@@ -47,15 +49,19 @@ class OwnerThread:
             if not self._started:
                 threading.Thread(target=self._run, name=self._name, daemon=True).start()
                 self._started = True
-        answer: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        outcome: _Outcome = []
+        finished: SimpleQueue[None] = SimpleQueue()
         try:
-            self._jobs.put((work, answer))  # in the block: the interrupt may come as soon as the work is put
-            result, error = answer.get(timeout=timeout)
+            self._jobs.put((work, outcome, finished))  # in the block: the interrupt may come as soon as the work is put
+            finished.get(timeout=timeout)
         except Empty:
             raise TimeoutError(f'{self._name} has not finished after {timeout} s') from None
         except KeyboardInterrupt:
-            answer.get()  # the caller may end the process now, which crashes while a runtime works on this thread
+            # the caller may end the process now, which crashes while a runtime works on this thread
+            if not outcome:  # otherwise the interrupt came after `get`, and a second one would wait for ever
+                finished.get()
             raise
+        result, error = outcome.pop()
         try:
             if error is not None:
                 raise error
@@ -78,10 +84,11 @@ class OwnerThread:
             _run_job(*jobs.get())
 
 
-def _run_job(work: Callable[[], Any], answer: SimpleQueue[tuple[Any, BaseException | None]]) -> None:
+def _run_job(work: Callable[[], Any], outcome: _Outcome, finished: SimpleQueue[None]) -> None:
     # a function of its own: its variables must not keep `work` and the result alive while the thread waits for the next job
     try:
-        answer.put((work(), None))
+        outcome.append((work(), None))
     except BaseException as error:  # raised again in the calling thread
         traceback.clear_frames(error.__traceback__)  # what `work` had created must be released here
-        answer.put((None, error))
+        outcome.append((None, error))
+    finished.put(None)
