@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+RESIZE_MODES = ('stretch', 'letterbox', 'crop')
+
 
 def fit(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return `image` (H x W x 3, uint8) resized to `size` (width, height), or `image` itself if it has that size."""

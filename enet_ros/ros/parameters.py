@@ -6,15 +6,25 @@ The other copies are `config/segment.yaml` and the table in `docs/node.md`. This
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from enet_ros.engines.base import BACKENDS, PRECISIONS
 from enet_ros.errors import UsageError, quoted
 from enet_ros.network.architecture import SIZE_MULTIPLE
+from enet_ros.images.resize import RESIZE_MODES
 from enet_ros.segmenter import OUTPUT_SIZES
 
 TRANSPORTS = ('raw', 'compressed')
 RELIABILITIES = ('best_effort', 'reliable')
 _LARGEST_SIDE = 16384
+
+
+class Changes(Enum):
+    """When a parameter can change."""
+
+    RUN_TIME = 'any time'
+    UNCONFIGURED = 'unconfigured'
+    NEVER = 'start only'
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,7 @@ class NodeParameter:
     """One parameter of the node."""
 
     name: str
-    default: str | int | float
+    default: str | int | float | bool
     """Also sets the type: a float parameter takes whole numbers, too."""
     description: str
     """One sentence without a full stop."""
@@ -49,11 +59,11 @@ class NodeParameter:
     """The allowed texts; empty = any."""
     range: Range | None = None
     """The allowed numbers; None = any."""
-    at_run_time: bool = False
-    """Whether it can change while the node runs."""
+    changes: Changes = Changes.UNCONFIGURED
+    """When it can change."""
 
     @property
-    def type(self) -> type[str] | type[int] | type[float]:
+    def type(self) -> type[str] | type[int] | type[float] | type[bool]:
         """Return the type of its values."""
         return type(self.default)
 
@@ -77,8 +87,9 @@ class NodeParameter:
 
         """
         types = (int, float) if self.type is float else (self.type,)
-        if not isinstance(value, types) or isinstance(value, bool):  # bool is a subclass of int, but not for ROS
-            kind = {str: 'text', int: 'a whole number', float: 'a number'}[self.type]
+        # bool is a subclass of int, but not for ROS
+        if not isinstance(value, types) or isinstance(value, bool) != (self.type is bool):
+            kind = {str: 'text', int: 'a whole number', float: 'a number', bool: 'true or false'}[self.type]
             raise UsageError(f'{self.name} is {value!r}: must be {kind}')
         if self.choices and value not in self.choices:
             raise UsageError(f'{self.name} {quoted(str(value))} is unknown: choose from {", ".join(self.choices)}')
@@ -96,12 +107,28 @@ PARAMETERS = (
                   'has it, else fp32', PRECISIONS),
     NodeParameter('width', 0, 'Width of the network in pixels; 0 = the width the model was trained at', range=_SIDE),
     NodeParameter('height', 0, 'Height of the network in pixels; 0 = the height the model was trained at', range=_SIDE),
+    NodeParameter('resize_mode', 'stretch', 'How an image is fitted to the network: distorted (stretch), whole with padding '
+                  '(letterbox), or its centre (crop), outside of which labels are 255', RESIZE_MODES),
+    NodeParameter('threads', 0, 'Number of CPU threads of the network; 0 = all cores', range=Range(0, 1024)),
     NodeParameter('classes', '', 'Names of the classes to report, separated by commas; the others become 255; empty = all',
-                  at_run_time=True),
-    NodeParameter('output_size', 'input', 'Size of the labels: that of the camera image (input) or of the network',
-                  OUTPUT_SIZES, at_run_time=True),
+                  changes=Changes.RUN_TIME),
+    NodeParameter('output_size', 'input', 'Size of the outputs: that of the camera image (input) or of the network',
+                  OUTPUT_SIZES, changes=Changes.RUN_TIME),
+    NodeParameter('overlay_alpha', 0.5, 'Share of the class colours in the overlay: 0 = camera image only, 1 = colours only',
+                  range=Range(0, 1), changes=Changes.RUN_TIME),
+    NodeParameter('cameras', '', 'Names of several cameras, separated by commas: camera NAME is read from NAME/image; '
+                  'empty = one camera, read from image'),
     NodeParameter('image_transport', 'raw', 'Transport of the camera topic', TRANSPORTS),
     NodeParameter('image_reliability', 'best_effort', 'Reliability the node requests from the camera topic', RELIABILITIES),
-    NodeParameter('overlay_alpha', 0.5, 'Share of the class colours in the overlay: 0 = camera image only, 1 = colours only',
-                  range=Range(0, 1), at_run_time=True),
+    NodeParameter('max_pixels', 50_000_000, 'Largest number of pixels of an image; larger ones are refused before they are '
+                  'decoded', range=Range(1, 2**31 - 1)),
+    NodeParameter('lazy', True, 'Segment only while something subscribes to an output'),
+    NodeParameter('lazy_subscription', False, 'Also subscribe to the camera only while something subscribes to an output'),
+    NodeParameter('image_timeout', 2.0, 'Seconds without an image after which the diagnostics warn', range=Range(0.1, 3600)),
+    NodeParameter('max_image_age', 1.0, 'Seconds from the stamp of an image to its arrival above which the diagnostics warn; '
+                  '0 = no warning', range=Range(0, 3600)),
+    NodeParameter('min_sharpness', 0.0, 'Sharpness of an image below which the diagnostics warn of blur; 0 = no warning',
+                  range=Range(0, 1_000_000)),
+    NodeParameter('autostart', True, 'Configure and activate at start; false = wait for lifecycle transitions',
+                  changes=Changes.NEVER),
 )

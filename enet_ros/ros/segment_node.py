@@ -32,7 +32,7 @@ from enet_ros.network.model_file import read_model
 from enet_ros.resources import default_model
 from enet_ros.ros.log import LogThrottle, forward_log
 from enet_ros.ros.messages import to_message
-from enet_ros.ros.parameters import PARAMETERS, NodeParameter
+from enet_ros.ros.parameters import PARAMETERS, Changes, NodeParameter
 from enet_ros.segmenter import Segmenter
 
 RCLError, UnknownROSArgsError = rclpy_implementation.RCLError, rclpy_implementation.UnknownROSArgsError
@@ -182,7 +182,7 @@ def _descriptor(parameter: NodeParameter) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
         description=parameter.description,
         additional_constraints=parameter.constraint if parameter.choices else '',
-        read_only=not parameter.at_run_time,
+        read_only=parameter.changes is not Changes.RUN_TIME,
         dynamic_typing=parameter.type is float,  # rclpy would refuse whole numbers
     )
     if parameter.range is not None:
