@@ -110,9 +110,8 @@ class SegmentNode(LifecycleNode):
         if not self.get_parameter('autostart').value:
             self.get_logger().info('unconfigured: waiting for lifecycle transitions, because autostart is false')
             return True
-        return all(
-            transition() == TransitionCallbackReturn.SUCCESS for transition in (self.trigger_configure, self.trigger_activate)
-        )
+        transitions = (self.trigger_configure, self.trigger_activate)
+        return all(transition() == TransitionCallbackReturn.SUCCESS for transition in transitions)
 
     def release(self) -> None:
         """Stop the worker, remove the topics of the cameras and free the engine."""
@@ -148,7 +147,7 @@ class SegmentNode(LifecycleNode):
         self._worker = Worker(segmenter, reader, settings)
         declare_class_table(self, segmenter.labels)
         for name in names:
-            camera = Camera(self, name, values, segmenter, reader, self._worker.offer, self._log_error)
+            camera = Camera(self, name, values, segmenter, reader, self._worker.wake, self._log_error)
             camera.enabled = self._enabled
             self._cameras.append(camera)
 
@@ -183,14 +182,11 @@ class SegmentNode(LifecycleNode):
 
     def _announce(self, settings: Settings) -> None:
         for camera in self._cameras:
-            camera.publish_label_info(settings.classes)
+            camera.outputs.announce(settings.classes)
 
     def _follow_subscribers(self) -> None:
         for camera in self._cameras:
-            if camera.has_subscribers():
-                camera.subscribe()
-            else:
-                camera.unsubscribe()
+            camera.follow_subscribers()
 
     def _try(self, transition: str, act: Callable[[], None]) -> TransitionCallbackReturn:
         """Run a transition. rclpy (7.1.6) drops its exceptions without a message, so log them here."""
