@@ -39,7 +39,7 @@ class _Output:
 
 
 class Segmenter:
-    """Segments images of any size. One thread may call `segment` while another calls `configure`."""
+    """Segments images of any size. One thread may call `segment` while another calls `configure` or `set_confidence`."""
 
     def __init__(
         self, model: ModelFile, spec: EngineSpec | None = None, *, classes: Sequence[str] = (), output_size: str = 'input'
@@ -78,6 +78,19 @@ class Segmenter:
             output = replace(output, table=self.labels.keep_only(classes) if classes else None)
         self._output = output
 
+    def set_confidence(self, wanted: bool) -> None:
+        """Compute confidence or not, from the next call of `segment` on. Return when that is so.
+
+        Each needs another engine, which this creates, from the cache where possible, while `segment` may use the old one.
+
+        Raises:
+            EnetError: the engine cannot be created. The old one stays in use.
+
+        """
+        spec = self.engine.spec
+        if spec.confidence != wanted:
+            self.engine = create_engine(self.model, replace(spec, confidence=wanted))
+
     def segment(self, image: NDArray[np.uint8], channels: ChannelOrder) -> Segmentation:
         """Return the classes of `image` (H x W x 3, uint8, rows may be padded).
 
@@ -99,11 +112,12 @@ class Segmenter:
         for image in images:
             if image.ndim != 3 or image.shape[2] != 3 or not image.size or image.dtype != np.uint8:
                 raise ValueError(f'image has shape {image.shape} and type {image.dtype}: must be H x W x 3, uint8')
-        spec, output = self.engine.spec, self._output  # read once: `configure` may replace it meanwhile
+        engine, output = self.engine, self._output  # read once: another thread may replace them meanwhile
+        spec = engine.spec
         segmentations: list[Segmentation] = []
         for start in range(0, len(images), spec.batch):
             part = images[start : start + spec.batch]
-            prediction = self.engine.infer(self._to_batch(part, channels))
+            prediction = engine.infer(self._to_batch(part, channels))
             for index, image in enumerate(part):
                 confidence = prediction.confidence
                 segmentations.append(Segmentation(
