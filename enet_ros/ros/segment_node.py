@@ -34,6 +34,7 @@ from enet_ros.ros.bond import ManagerBond
 from enet_ros.ros.camera import Camera
 from enet_ros.ros.diagnostics import CameraReport, DiagnosticsPublisher, describe_configuration
 from enet_ros.ros.log import LogThrottle, forward_log
+from enet_ros.ros.memory import keep_freed_memory, return_freed_memory
 from enet_ros.ros.node_parameters import TABLE, declare_class_table, declare_parameters, read_parameters, remove_class_table
 from enet_ros.ros.parameters import Changes
 from enet_ros.ros.settings import Settings, camera_names
@@ -124,6 +125,7 @@ class SegmentNode(LifecycleNode):
         self._worker = self._segmenter = None
         remove_class_table(self)
         gc.collect()  # engines are large, and exceptions may hold them in cycles
+        return_freed_memory()
 
     def counts(self) -> str:
         """Return how many images were segmented and overwritten, as text for the log."""
@@ -283,6 +285,7 @@ def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
     # Python must not raise KeyboardInterrupt: rclpy's own handler shuts the context down, as for SIGTERM. The exception
     # could come while a runtime creates the engine on its own thread, which crashes the process, or during the clean-up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
     initialized = False
     try:
         rclpy.init()
