@@ -19,6 +19,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
 from rclpy.timer import Timer
 from rclpy.utilities import remove_ros_args
 from std_srvs.srv import SetBool
@@ -38,6 +39,8 @@ from enet_ros.ros.memory import keep_freed_memory, return_freed_memory
 from enet_ros.ros.node_parameters import TABLE, declare_class_table, declare_parameters, read_parameters, remove_class_table
 from enet_ros.ros.parameters import Changes
 from enet_ros.ros.settings import Settings, camera_names
+from enet_ros.ros.shared_memory import shared_memory_warnings
+from enet_ros.ros.statistics import CameraStatistics
 from enet_ros.ros.worker import Worker
 from enet_ros.segmenter import Segmenter
 
@@ -82,6 +85,8 @@ class SegmentNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._change_parameters)
         self.create_service(SetBool, '~/enable', self._enable)
         self._diagnostics = DiagnosticsPublisher(self, self._reports)
+        for warning in shared_memory_warnings():
+            self.get_logger().warning(warning)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model, make the engine and the publishers."""
@@ -248,7 +253,9 @@ class SegmentNode(LifecycleNode):
         """Return what the diagnostics need to know about each camera."""
         state, error = self._state_machine.current_state[1], '' if self.failure is None else one_line(self.failure)
         if self._segmenter is None:
-            return [CameraReport.unconfigured(state, self._enabled, error)]
+            topic = self.resolve_topic_name('image')
+            nothing = CameraStatistics().snapshot()
+            return [CameraReport('image', topic, '', QoSProfile(depth=1), state, self._enabled, None, 0, 0, nothing, error=error)]
         configuration = describe_configuration(self._segmenter.engine, self._segmenter.model)
         return [camera.report(state, configuration, error) for camera in self._cameras]
 
