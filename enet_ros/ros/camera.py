@@ -172,8 +172,8 @@ class Camera:
         """Return what the diagnostics need, with the `state` of the node and why its last transition failed."""
         return CameraReport(
             self.name or 'image', self.topic, f'sensor_msgs/msg/{self._message_type.__name__}', self._qos, state,
-            self.enabled, self._subscribed_at, self._values['image_timeout'], self._values['max_image_age'], self.statistics.snapshot(),
-            self._health.latest, configuration, error,
+            self.enabled, self._subscribed_at, self._values['image_timeout'], self._values['max_image_age'],
+            self.statistics.snapshot(), self._health.latest, configuration, error,
         )
 
     def _on_info(self, message: CameraInfo) -> None:

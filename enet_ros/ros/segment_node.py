@@ -85,8 +85,6 @@ class SegmentNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._change_parameters)
         self.create_service(SetBool, '~/enable', self._enable)
         self._diagnostics = DiagnosticsPublisher(self, self._reports)
-        for warning in shared_memory_warnings():
-            self.get_logger().warning(warning)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model, make the engine and the publishers."""
@@ -159,6 +157,8 @@ class SegmentNode(LifecycleNode):
             camera = Camera(self, name, values, segmenter, reader, self._worker.wake, self._log_error)
             camera.enabled = self._enabled
             self._cameras.append(camera)
+        for warning in shared_memory_warnings():
+            self.get_logger().warning(warning)
 
     def _activate(self) -> None:
         assert self._worker is not None and self._segmenter is not None
@@ -254,8 +254,8 @@ class SegmentNode(LifecycleNode):
         state, error = self._state_machine.current_state[1], '' if self.failure is None else one_line(self.failure)
         if self._segmenter is None:
             topic = self.resolve_topic_name('image')
-            nothing = CameraStatistics().snapshot()
-            return [CameraReport('image', topic, '', QoSProfile(depth=1), state, self._enabled, None, 0, 0, nothing, error=error)]
+            return [CameraReport('image', topic, '', QoSProfile(depth=1), state, self._enabled, None, 0, 0,
+                                 CameraStatistics().snapshot(), error=error)]
         configuration = describe_configuration(self._segmenter.engine, self._segmenter.model)
         return [camera.report(state, configuration, error) for camera in self._cameras]
 
