@@ -13,7 +13,8 @@ from enet_ros.engines.base import EngineSpec
 from enet_ros.engines.create import create_engine
 from enet_ros.errors import EnetError
 from enet_ros.images.channels import ChannelOrder, to_rgb
-from enet_ros.images.resize import fit
+from enet_ros.images.resize import RESIZE_MODES, Placement, place
+from enet_ros.labels import VOID
 from enet_ros.network.model_file import ModelFile
 
 OUTPUT_SIZES = ('input', 'network')
@@ -36,25 +37,29 @@ class _Output:
     table: NDArray[np.uint8] | None = None
     """256 class ids that replace those of the network; None = no change."""
     size: str = 'input'
+    resize_mode: str = 'stretch'
 
 
 class Segmenter:
     """Segments images of any size. One thread may call `segment` while another calls `configure`."""
 
     def __init__(
-        self, model: ModelFile, spec: EngineSpec | None = None, *, classes: Sequence[str] = (), output_size: str = 'input'
+        self, model: ModelFile, spec: EngineSpec | None = None, *, classes: Sequence[str] = (), output_size: str = 'input',
+        resize_mode: str = 'stretch',
     ) -> None:
         """Create the engine of `model` for `spec` (default: `EngineSpec()`).
 
-        `classes` and `output_size` are those of `configure`.
+        `classes` and `output_size` are those of `configure`, `resize_mode` is that of `images.resize.place`.
 
         Raises:
-            EnetError: the engine cannot be created, or a class or the output size is unknown.
+            EnetError: the engine cannot be created, or a class, the output size or the resize mode is unknown.
 
         """
+        if resize_mode not in RESIZE_MODES:
+            raise EnetError(f'resize_mode "{resize_mode}" is unknown: choose from {", ".join(RESIZE_MODES)}')
         self.model = model
         self.labels = model.info.labels
-        self._output = _Output()
+        self._output = _Output(resize_mode=resize_mode)
         self.configure(classes, output_size)
         self.engine = create_engine(model, spec)
 
@@ -78,10 +83,16 @@ class Segmenter:
             output = replace(output, table=self.labels.keep_only(classes) if classes else None)
         self._output = output
 
+    def placement(self, image_size: tuple[int, int]) -> Placement:
+        """Return where the network sees images of this width and height."""
+        return place(image_size, self.engine.spec.size, self._output.resize_mode)
+
     def segment(self, image: NDArray[np.uint8], channels: ChannelOrder) -> Segmentation:
         """Return the classes of `image` (H x W x 3, uint8, rows may be padded).
 
-        The result has the image's size, by nearest neighbour, or the network's: `output_size`.
+        The result has the image's size, by nearest neighbour, or the network's: `output_size`. Where there is no prediction
+        for a pixel, its label is 255 and its confidence 0: outside of the part that `crop` shows to the network, and, in the
+        network's size, for the padding of `letterbox`.
 
         Raises:
             ValueError: `image` is not H x W x 3 with at least one pixel, or not uint8.
@@ -103,33 +114,32 @@ class Segmenter:
         segmentations: list[Segmentation] = []
         for start in range(0, len(images), spec.batch):
             part = images[start : start + spec.batch]
-            prediction = self.engine.infer(self._to_batch(part, channels))
-            for index, image in enumerate(part):
-                confidence = prediction.confidence
+            placements = [place((image.shape[1], image.shape[0]), spec.size, output.resize_mode) for image in part]
+            prediction = self.engine.infer(self._to_batch(part, placements, channels))
+            for index, placement in enumerate(placements):
+                labels, confidence = prediction.labels[index], prediction.confidence
+                mapped = labels if output.table is None else cv2.LUT(labels, output.table)
                 segmentations.append(Segmentation(
-                    _fit_output(prediction.labels[index], output.table, image, output.size),
-                    None if confidence is None else _fit_output(confidence[index], None, image, output.size),
+                    _fit_output(mapped, placement, output.size, VOID),
+                    None if confidence is None else _fit_output(confidence[index], placement, output.size, 0),
                 ))
         return segmentations
 
-    def _to_batch(self, images: Sequence[NDArray[np.uint8]], channels: ChannelOrder) -> NDArray[np.uint8]:
+    def _to_batch(
+        self, images: Sequence[NDArray[np.uint8]], placements: Sequence[Placement], channels: ChannelOrder
+    ) -> NDArray[np.uint8]:
         spec = self.engine.spec
-        fitted = [to_rgb(fit(image, spec.size), channels) for image in images]
+        fitted = [to_rgb(placement.to_network(image), channels) for image, placement in zip(images, placements)]
         if spec.batch == 1:
             # not [None], which gives the new axis a stride of 0: torch.compile would compile again for it
             return np.ascontiguousarray(fitted[0]).reshape(1, spec.height, spec.width, 3)
         batch = np.zeros((spec.batch, spec.height, spec.width, 3), np.uint8)  # a part that is not full ends in black images
-        for place, image in zip(batch, fitted):
-            place[:] = image
+        for row, image in zip(batch, fitted):
+            row[:] = image
         return batch
 
 
-def _fit_output(
-    values: NDArray[np.uint8], table: NDArray[np.uint8] | None, image: NDArray[np.uint8], output_size: str
-) -> NDArray[np.uint8]:
-    """Return a copy of an engine's `values` (h x w), mapped by `table`, in the size of `image` or in their own."""
-    mapped = values if table is None else cv2.LUT(values, table)
-    height, width = image.shape[:2]
-    if output_size == 'input' and values.shape != (height, width):
-        return cv2.resize(mapped, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    return values.copy() if mapped is values else mapped
+def _fit_output(values: NDArray[np.uint8], placement: Placement, output_size: str, outside: int) -> NDArray[np.uint8]:
+    """Return the network's `values` (h x w) in the output size as an array of its own, `outside` where it saw no image."""
+    fitted = placement.to_image(values, outside) if output_size == 'input' else placement.without_padding(values, outside)
+    return fitted if fitted.flags.owndata else fitted.copy()  # a view of what the next call of the engine overwrites

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from enet_ros.engines.base import BACKENDS, PRECISIONS, EngineSpec
 from enet_ros.errors import quoted
+from enet_ros.images.resize import RESIZE_MODES
 from enet_ros.network.architecture import SIZE_MULTIPLE, describe_sizes, is_valid_size
 from enet_ros.network.model_file import read_model
 from enet_ros.resources import default_model
@@ -28,6 +29,9 @@ def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--precision', choices=PRECISIONS, default='auto', help='data type of the network')
     parser.add_argument('--size', type=size, default=(0, 0), metavar='WxH',
                         help=f'network size in pixels, multiples of {SIZE_MULTIPLE} (default: that of the model)')
+    parser.add_argument('--resize-mode', choices=RESIZE_MODES, default='stretch',
+                        help='how images are fitted to the network: distorted (stretch, default), whole with padding '
+                             '(letterbox), or only their centre (crop): labels outside it are 255')
 
 
 def make_segmenter(arguments: argparse.Namespace, classes: Sequence[str] = ()) -> Segmenter:
@@ -39,7 +43,7 @@ def make_segmenter(arguments: argparse.Namespace, classes: Sequence[str] = ()) -
     """
     width, height = arguments.size
     spec = EngineSpec(arguments.backend, arguments.precision, width, height)
-    return Segmenter(read_model(arguments.model), spec, classes=classes)
+    return Segmenter(read_model(arguments.model), spec, classes=classes, resize_mode=arguments.resize_mode)
 
 
 def add_json_argument(parser: argparse.ArgumentParser) -> None:

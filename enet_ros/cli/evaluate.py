@@ -23,7 +23,8 @@ def add_command(commands: Commands) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         'evaluate', help='measure a model on a prepared split',
-        description='Print IoU and accuracy of each class, their means, and the global accuracy. Void does not count.',
+        description='Print IoU and accuracy of each class, their means, and the global accuracy. Void ground truth does not '
+                    'count. Pixels outside the centre that "--resize-mode crop" evaluates are misses.',
     )
     parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='prepared dataset, see "enet convert"')
     parser.add_argument('--split', default='val', metavar='NAME', help='split to measure: train, val or test (default: val)')
@@ -55,12 +56,13 @@ def run(arguments: argparse.Namespace) -> int:
     engine = segmenter.engine.spec
     split = f'{arguments.split} (trained on)' if seen else arguments.split
     heading = (f'{segmenter.model.path.name} on {split} of {dataset.name}: {evaluation.images} images at '
-               f'{engine.size[0]}x{engine.size[1]}, {engine.backend} {engine.precision}')
+               f'{engine.size[0]}x{engine.size[1]} ({arguments.resize_mode}), {engine.backend} {engine.precision}')
     print(f'{heading}\n{evaluation.table()}')
     details = {
         'model': str(segmenter.model.path), 'sha256': segmenter.model.sha256, 'data': str(arguments.data),
         'split': arguments.split, 'trained_on': seen, 'backend': engine.backend, 'precision': engine.precision,
         'width': engine.size[0], 'height': engine.size[1],
+        'resize_mode': arguments.resize_mode,
     }
     if arguments.json:
         write_json(arguments.json, results(evaluation, details))

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+
+
+def nanoseconds(stamp: Time) -> int:
+    """Return a stamp in nanoseconds."""
+    return stamp.sec * 10**9 + stamp.nanosec
 
 
 def to_message(image: NDArray[np.uint8], encoding: str, header: Header) -> Image:

@@ -68,10 +68,17 @@ class NodeParameter:
         return type(self.default)
 
     @property
+    def default_text(self) -> str:
+        """Return the default as written in YAML and on the command line."""
+        return str(self.default).lower() if self.type is bool else str(self.default)
+
+    @property
     def constraint(self) -> str:
         """Return the allowed values as text: empty = any."""
         if self.choices:
             return f'one of {", ".join(self.choices)}'
+        if self.type is bool:
+            return 'true or false'
         return '' if self.range is None else str(self.range)
 
     @property

@@ -1,59 +1,63 @@
-"""The segmentation node: camera images in, label images and overlays out."""
+"""The segmentation node: camera images in; labels, overlays and what belongs to them out."""
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import rclpy
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.timer import Timer
 from rclpy.utilities import remove_ros_args
-from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import SetBool
 
 from enet_ros.engines.base import EngineSpec
 from enet_ros.errors import EnetError, UsageError, one_line, quoted
 from enet_ros.exit_codes import ExitCode
-from enet_ros.images.channels import to_rgb
+from enet_ros.hardware import has_nvidia_gpu
 from enet_ros.images.messages import ImageReader
-from enet_ros.images.overlay import blend
-from enet_ros.labels import parse_names
 from enet_ros.network.model_file import read_model
 from enet_ros.resources import default_model
+from enet_ros.ros.camera import Camera
+from enet_ros.ros.diagnostics import CameraReport, DiagnosticsPublisher, describe_configuration
 from enet_ros.ros.log import LogThrottle, forward_log
-from enet_ros.ros.messages import to_message
-from enet_ros.ros.parameters import PARAMETERS, Changes, NodeParameter
+from enet_ros.ros.node_parameters import TABLE, declare_class_table, declare_parameters, read_parameters, remove_class_table
+from enet_ros.ros.parameters import Changes
+from enet_ros.ros.settings import Settings, camera_names
+from enet_ros.ros.worker import Worker
 from enet_ros.segmenter import Segmenter
 
 RCLError, UnknownROSArgsError = rclpy_implementation.RCLError, rclpy_implementation.UnknownROSArgsError
 _REFUSALS_OF_ROS = (RCLError, UnknownROSArgsError, NameValidationException, ParameterException)
-_TABLE = {parameter.name: parameter for parameter in PARAMETERS}
-_PARAMETERS_OF_ROS = ('use_sim_time', 'start_type_description_service')
+_SUBSCRIBER_PERIOD = 0.2
+"""Seconds between two looks for subscribers, with lazy_subscription. Humble has no events for them."""
 
 
-class SegmentNode(Node):
-    """Segments the newest camera image.
+class SegmentNode(LifecycleNode):
+    """Segments the newest image of one or several cameras.
 
-    One worker thread owns the segmenter. Only the newest image is kept for it; older ones are dropped and counted. Images
-    that DDS drops before this process takes them are not counted.
+    A managed node: configure loads the model and makes the engine and the publishers, activate subscribes to the cameras,
+    deactivate drops the subscriptions, cleanup frees the engine. Source: design.ros2.org/articles/node_lifecycle.html. The
+    thread of the executor receives the images; one worker thread segments them.
     """
 
     def __init__(self) -> None:
-        """Read the parameters, create the segmenter and subscribe.
+        """Declare the parameters. The node is unconfigured then.
 
         Raises:
             UsageError: the value of a parameter is not allowed.
-            EnetError: the model or engine cannot be used.
 
         """
         try:
@@ -62,141 +66,213 @@ class SegmentNode(Node):
         except ValueError as error:
             raise UsageError("a parameter is set to [], an empty list: use '' for an empty text") from error
         forward_log(self.get_logger())
-        values = _declare_parameters(self)
-        spec = EngineSpec(values['backend'], values['precision'], values['width'], values['height'])
-        self._segmenter = Segmenter(
-            read_model(Path(values['model'] or default_model())), spec,
-            classes=parse_names(values['classes']), output_size=values['output_size'],
-        )
-        self._alpha = float(values['overlay_alpha'])
-        self._palette = self._segmenter.labels.palette()
-        self._reader = ImageReader()
+        declare_parameters(self)
+        self.failure: Exception | None = None
+        """Why the last transition failed."""
+        self._enabled = True
+        self._segmenter: Segmenter | None = None
+        self._worker: Worker | None = None
+        self._cameras: list[Camera] = []
+        self._subscriber_timer: Timer | None = None
         self._log_error = LogThrottle(self.get_logger().error)
+        self._refuse_wrong_transitions()
         self.add_on_set_parameters_callback(self._change_parameters)
+        self.create_service(SetBool, '~/enable', self._enable)
+        self._diagnostics = DiagnosticsPublisher(self, self._reports)
 
-        self._labels_publisher = self.create_publisher(Image, '~/labels', 1)
-        self._overlay_publisher = self.create_publisher(Image, '~/overlay', 1)
-        self._newest: Image | CompressedImage | None = None
-        self._arrived = threading.Condition()
-        self._stopping = False
-        self._segmented = self._overwritten = 0
-        message_type, topic = Image, 'image'
-        if values['image_transport'] == 'compressed':
-            # as image_transport does: remapping "image" also moves the compressed topic
-            message_type, topic = CompressedImage, self.resolve_topic_name('image') + '/compressed'
-        reliability = QoSReliabilityPolicy[values['image_reliability'].upper()]
-        subscription = self.create_subscription(
-            message_type, topic, self._keep_newest, QoSProfile(depth=1, reliability=reliability)
-        )
-        engine = self._segmenter.engine
-        self.get_logger().info(
-            f'segmenting {subscription.topic_name} with {self._segmenter.model.path.name}: '
-            f'{len(self._segmenter.labels)} classes at {engine.spec.width}x{engine.spec.height}, '
-            f'{engine.spec.backend} on {engine.device} in {engine.spec.precision}'
-        )
-        # last, because nothing would stop it if something after it failed
-        self._worker = threading.Thread(target=self._work, name='segment', daemon=True)
-        self._worker.start()
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model, make the engine and the publishers."""
+        return self._try('configure', self._configure)
 
-    def stop_worker(self) -> None:
-        """Let the worker finish its image, and wait for it. The publishers must exist until then."""
-        with self._arrived:
-            self._stopping = True
-            self._arrived.notify()
-        self._worker.join()
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the cameras and start to segment."""
+        return self._try('activate', self._activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop segmenting and drop the subscriptions."""
+        return self._try('deactivate', self._deactivate)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the engine and remove the topics."""
+        return self._try('cleanup', self.release)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything, from any state."""
+        return self._try('shutdown', self.release)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Return to unconfigured after a transition that failed, so that it can be repeated."""
+        self.release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def start(self) -> bool:
+        """Configure and activate if `autostart` is set. Return False if that failed: `failure` says why."""
+        if not self.get_parameter('autostart').value:
+            self.get_logger().info('unconfigured: waiting for lifecycle transitions, because autostart is false')
+            return True
+        return all(
+            transition() == TransitionCallbackReturn.SUCCESS for transition in (self.trigger_configure, self.trigger_activate)
+        )
+
+    def release(self) -> None:
+        """Stop the worker, remove the topics of the cameras and free the engine."""
+        self._deactivate()
+        for camera in self._cameras:
+            camera.destroy()
+        self._cameras = []
+        self._worker = self._segmenter = None
+        remove_class_table(self)
+        gc.collect()  # engines are large, and exceptions may hold them in cycles
 
     def counts(self) -> str:
         """Return how many images were segmented and overwritten, as text for the log."""
-        return f'segmented {self._segmented} images; {self._overwritten} more were overwritten by newer ones'
+        totals = [camera.statistics.snapshot().totals for camera in self._cameras]
+        return (f'segmented {sum(t.segmented for t in totals)} images; '
+                f'{sum(t.overwritten for t in totals)} more were overwritten by newer ones')
+
+    def _configure(self) -> None:
+        values = read_parameters(self)
+        names = camera_names(values['cameras'])
+        # a GPU computes several images in one call almost as fast as one; a CPU does not
+        on_gpu = has_nvidia_gpu() and values['backend'] != 'openvino'
+        spec = EngineSpec(
+            values['backend'], values['precision'], values['width'], values['height'], batch=len(names) if on_gpu else 1,
+            threads=values['threads'],
+        )
+        settings = Settings.of(values)
+        self._segmenter = segmenter = Segmenter(
+            read_model(Path(values['model'] or default_model())), spec, classes=settings.classes,
+            output_size=settings.output_size, resize_mode=values['resize_mode'],
+        )
+        reader = ImageReader(values['max_pixels'])
+        self._worker = Worker(segmenter, reader, settings)
+        declare_class_table(self, segmenter.labels)
+        for name in names:
+            camera = Camera(self, name, values, segmenter, reader, self._worker.offer, self._log_error)
+            camera.enabled = self._enabled
+            self._cameras.append(camera)
+
+    def _activate(self) -> None:
+        assert self._worker is not None and self._segmenter is not None
+        self._announce(self._worker.settings)  # before the first labels
+        self._worker.start(self._cameras)
+        is_lazy = self.get_parameter('lazy_subscription').value
+        if is_lazy:
+            # a steady clock: ROS time may stand still
+            self._subscriber_timer = self.create_timer(
+                _SUBSCRIBER_PERIOD, self._follow_subscribers, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            )
+        for camera in self._cameras:
+            if not is_lazy:
+                camera.subscribe()
+        engine = self._segmenter.engine
+        self.get_logger().info(
+            f'segmenting {", ".join(camera.topic for camera in self._cameras)} with {self._segmenter.model.path.name}: '
+            f'{len(self._segmenter.labels)} classes at {engine.spec.width}x{engine.spec.height}, '
+            f'{engine.spec.backend} on {engine.device} in {engine.spec.precision}'
+        )
+
+    def _deactivate(self) -> None:
+        if self._subscriber_timer is not None:
+            self.destroy_timer(self._subscriber_timer)
+            self._subscriber_timer = None
+        for camera in self._cameras:
+            camera.unsubscribe()
+        if self._worker is not None:
+            self._worker.stop()
+
+    def _announce(self, settings: Settings) -> None:
+        for camera in self._cameras:
+            camera.publish_label_info(settings.classes)
+
+    def _follow_subscribers(self) -> None:
+        for camera in self._cameras:
+            if camera.has_subscribers():
+                camera.subscribe()
+            else:
+                camera.unsubscribe()
+
+    def _try(self, transition: str, act: Callable[[], None]) -> TransitionCallbackReturn:
+        """Run a transition. rclpy (7.1.6) drops its exceptions without a message, so log them here."""
+        try:
+            act()
+        except Exception as error:
+            self.failure = error
+            if rclpy.ok():  # otherwise a signal has shut the context down, and any call may fail after that
+                text = str(error) if isinstance(error, EnetError) else f'{type(error).__name__}: {one_line(error)}'
+                self.get_logger().error(f'cannot {transition}: {text}')
+            return TransitionCallbackReturn.ERROR
+        self.failure = None
+        return TransitionCallbackReturn.SUCCESS
+
+    def _refuse_wrong_transitions(self) -> None:
+        """Answer a request for a transition that the state does not have. rclpy (7.1.6) raises RCLError instead."""
+        change_state = self._service_change_state.callback
+
+        def change_or_refuse(request: Any, response: Any) -> Any:  # noqa: ANN401 - lifecycle_msgs, which has no types
+            try:
+                return change_state(request, response)
+            except RCLError as error:
+                self.get_logger().error(f'cannot change state: {one_line(error)}')
+                response.success = False
+                return response
+
+        self._service_change_state.callback = change_or_refuse
 
     def _change_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         """Apply all of the changes or none, and give the reason if one is refused."""
-        values = {parameter.name: parameter.value for parameter in parameters}
+        changes = {parameter.name: parameter.value for parameter in parameters if parameter.name in TABLE}
         try:
-            for name in values.keys() & _TABLE.keys():
-                _TABLE[name].check(values[name])
-            classes = parse_names(values['classes']) if 'classes' in values else None
-            self._segmenter.configure(classes, values.get('output_size'))
+            for name, value in changes.items():
+                TABLE[name].check(value)
+                if self._worker is not None and TABLE[name].changes is Changes.UNCONFIGURED:
+                    raise UsageError(f'{name} is read-only until the node is unconfigured: '
+                                     f'ros2 lifecycle set {self.get_fully_qualified_name()} deactivate, then cleanup')
+            if changes and self._worker is not None and self._segmenter is not None:
+                settings = Settings.of({**read_parameters(self), **changes})
+                if settings.classes:
+                    self._segmenter.labels.keep_only(settings.classes)  # raises for an unknown name
+                self._worker.settings = settings
+                if self._worker.is_running:
+                    self._announce(settings)
         except EnetError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        self._alpha = float(values.get('overlay_alpha', self._alpha))
         return SetParametersResult(successful=True)
 
-    def _keep_newest(self, message: Image | CompressedImage) -> None:
-        with self._arrived:
-            self._overwritten += self._newest is not None
-            self._newest = message
-            self._arrived.notify()
+    def _reports(self) -> list[CameraReport]:
+        """Return what the diagnostics need to know about each camera."""
+        state, error = self._state_machine.current_state[1], '' if self.failure is None else one_line(self.failure)
+        if self._segmenter is None:
+            return [CameraReport.without_camera(state, self._enabled, error)]
+        configuration = describe_configuration(self._segmenter.engine, self._segmenter.model)
+        return [camera.report(state, configuration, error) for camera in self._cameras]
 
-    def _work(self) -> None:
-        while True:
-            with self._arrived:
-                self._arrived.wait_for(lambda: self._stopping or self._newest is not None)
-                if self._stopping:
-                    return
-                message, self._newest = self._newest, None
-            try:
-                self._segment(message)
-            except EnetError as error:
-                self._log_error(f'image skipped: {error}')
-            except Exception as error:  # one image must not stop the node: the next one may work
-                if rclpy.ok():  # otherwise it failed because the node is shutting down
-                    self._log_error(f'image failed: {type(error).__name__}: {one_line(error)}')
-
-    def _segment(self, message: Image | CompressedImage) -> None:
-        read = self._reader.read_compressed if isinstance(message, CompressedImage) else self._reader.read
-        image, channels = read(message)
-        labels = self._segmenter.segment(image, channels).labels
-        self._labels_publisher.publish(to_message(labels, 'mono8', message.header))
-        self._segmented += 1
-        if self._overlay_publisher.get_subscription_count():
-            overlay = blend(to_rgb(image, channels), labels, self._palette, self._alpha)
-            self._overlay_publisher.publish(to_message(overlay, 'rgb8', message.header))
-
-
-def _declare_parameters(node: Node) -> dict[str, Any]:
-    """Declare the table on a node that has declared its overrides, warn about overrides that are not in the table.
-
-    Returns the values.
-
-    Raises:
-        UsageError: a value is not allowed.
-
-    """
-    for name, override in node.get_parameters_by_prefix('').items():
-        if name in _TABLE:
-            _TABLE[name].check(override.value)
-        elif name in _PARAMETERS_OF_ROS or name.startswith('qos_overrides.'):
-            continue
-        else:
-            node.get_logger().warning(f'unknown parameter {quoted(name)} is ignored: the node has {", ".join(_TABLE)}')
-        node.undeclare_parameter(name)
-    return {
-        parameter.name: node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter)).value
-        for parameter in PARAMETERS
-    }
-
-
-def _descriptor(parameter: NodeParameter) -> ParameterDescriptor:
-    """Return what `ros2 param describe` shows and rclpy checks."""
-    descriptor = ParameterDescriptor(
-        description=parameter.description,
-        additional_constraints=parameter.constraint if parameter.choices else '',
-        read_only=parameter.changes is not Changes.RUN_TIME,
-        dynamic_typing=parameter.type is float,  # rclpy would refuse whole numbers
-    )
-    if parameter.range is not None:
-        low, high, step = parameter.range.minimum, parameter.range.maximum, parameter.range.step
-        if parameter.type is int:
-            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=step)]
-        else:
-            descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
-    return descriptor
+    def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._enabled = request.data
+        for camera in self._cameras:
+            camera.enabled = request.data
+        response.success, response.message = True, f'segmentation is {"enabled" if request.data else "disabled"}'
+        self.get_logger().info(response.message)
+        return response
 
 
 def _shut_down() -> None:
     with suppress(RCLError):  # a signal may shut the context down between its check and its shutdown
         rclpy.try_shutdown()
+
+
+def _spin(node: SegmentNode, executor: SingleThreadedExecutor) -> None:
+    """Run the callbacks until the context is shut down. A callback that fails is logged and does not stop the node."""
+    log_error = LogThrottle(node.get_logger().error)
+    while rclpy.ok():
+        try:
+            # not spin(): a signal just before it waits does not wake it (rclpy 7.1.6, one stop in ten)
+            executor.spin_once(timeout_sec=0.5)
+        except ExternalShutdownException:
+            return
+        except Exception as error:
+            if rclpy.ok():  # otherwise a signal has shut the context down, and any call may fail after that
+                log_error(f'callback failed: {type(error).__name__}: {one_line(error)}')
 
 
 def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
@@ -221,22 +297,22 @@ def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
         rclpy.logging.get_logger('enet').fatal(text)
         _shut_down()
         return ExitCode.USAGE if isinstance(error, (UsageError, *_REFUSALS_OF_ROS)) else ExitCode.ERROR
+    code = ExitCode.SUCCESS
     try:
-        executor.add_node(node)
-        while rclpy.ok():
-            # not spin(): a signal just before it waits does not wake it (rclpy 7.1.6, one stop in ten)
-            executor.spin_once(timeout_sec=1.0)
-    except ExternalShutdownException:
-        pass
+        if node.start():
+            executor.add_node(node)
+            _spin(node, executor)
+            print(node.counts(), file=sys.stderr)  # the context is shut down by now, and the ROS log with it
+        elif rclpy.ok():
+            code = ExitCode.USAGE if isinstance(node.failure, (UsageError, *_REFUSALS_OF_ROS)) else ExitCode.ERROR
     except RCLError:
         if rclpy.ok():
             raise  # otherwise a signal has shut the context down
     finally:
-        node.stop_worker()
-        print(node.counts(), file=sys.stderr)  # the context is shut down by now, and the ROS log with it
+        node.release()
         node.destroy_node()
         _shut_down()
-    return ExitCode.SUCCESS
+    return code
 
 
 if __name__ == '__main__':

@@ -32,6 +32,24 @@ def test_printed_and_written_figures_are_the_same(small_model: Path, drawn_datas
     assert report['global_accuracy'] == pytest.approx(np.trace(confusion) / confusion.sum())
 
 
+def test_pixels_outside_of_a_crop_are_misses(small_model: Path, drawn_dataset: Make, tmp_path: Path) -> None:
+    dataset = drawn_dataset(val=2, width=128)
+    reports = {}
+    for mode in ('stretch', 'letterbox', 'crop'):
+        done = enet('evaluate', '--model', small_model, '--data', dataset.root, '--backend', 'torch', '--resize-mode', mode,
+                    '--json', tmp_path / 'r.json')
+        assert f' at 96x64 ({mode}), ' in done.stdout
+        reports[mode] = json.loads((tmp_path / 'r.json').read_text())
+        assert reports[mode]['resize_mode'] == mode
+    confusion = {mode: np.array(report['confusion']) for mode, report in reports.items()}
+    # 16 columns on each side are outside; each image has 128x64 pixels with ground truth
+    assert {mode: counts[:, -1].sum() for mode, counts in confusion.items()} == {
+        'stretch': 0, 'letterbox': 0, 'crop': 2 * 2 * 16 * 64,
+    }
+    assert {counts.sum() for counts in confusion.values()} == {2 * 128 * 64}
+    assert (confusion['letterbox'] != confusion['stretch']).any()
+
+
 def test_evaluate_says_when_the_model_was_trained_on_the_measured_images(
     small_model: Path, drawn_dataset: Make, tmp_path: Path
 ) -> None:

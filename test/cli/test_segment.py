@@ -40,6 +40,13 @@ def test_labels_and_overlays_have_the_size_of_their_image(segment: object, tmp_p
         assert set(np.unique(ids)) <= {CAMVID.names.index('Road'), CAMVID.names.index('Car'), VOID}
 
 
+def test_images_can_be_cropped_to_the_ratio_of_the_network(segment: object, tmp_path: Path) -> None:
+    write_image(tmp_path / 'wide.png', draw_scene(1, 200, 64)[0])
+    segment(tmp_path / 'wide.png', '--resize-mode', 'crop')
+    known = read_labels(tmp_path / 'out' / 'labels' / 'wide.png') != VOID
+    assert known[:, 52:148].all() and known.sum() == 96 * 64
+
+
 def test_the_index_says_what_every_label_file_was_made_from(segment: object, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / 'drive', {'/front': 'Image', '/rear': 'Image'}, 2)
     segment(bag, '--topic', '/rear')

@@ -55,7 +55,7 @@ def test_an_error_names_the_parameter_the_bad_value_and_what_is_allowed(name: st
 
 def test_the_parameter_file_has_the_defaults_and_descriptions_of_the_table() -> None:
     text = (ROOT / 'config' / 'segment.yaml').read_text()
-    assert yaml.safe_load(text) == {'/**/enet': {'ros__parameters': {name: p.default for name, p in TABLE.items()}}}
+    assert yaml.safe_load(text) == {'/**': {'ros__parameters': {name: p.default for name, p in TABLE.items()}}}
     _, _, parameters = text.partition('ros__parameters:\n')
     comments = re.findall(r'((?: +# .*\n)+) +(\w+):', parameters)
     assert {name: re.sub(r'\s*# ', ' ', comment).strip() for comment, name in comments} == {
@@ -64,11 +64,8 @@ def test_the_parameter_file_has_the_defaults_and_descriptions_of_the_table() -> 
 
 def test_the_node_page_has_the_table() -> None:
     page = (ROOT / 'docs' / 'node.md').read_text()
-    rows = re.findall(r'^\| `(\w+)` \| `(.+)` \| (.*) \| (yes|no) \| (.+) \|$', page, re.MULTILINE)
-    assert rows == [
-        (name, str(p.default) or "''", p.constraint or 'any', 'yes' if p.at_run_time else 'no', p.description)
-        for name, p in TABLE.items()
-    ]
+    rows = re.findall(r'^\| `(\w+)` \| `(.+)` \| (.*) \| (any time|unconfigured|start only) \| (.+) \|$', page, re.MULTILINE)
+    assert rows == [(p.name, p.default_text or "''", p.constraint or 'any', p.changes.value, p.description) for p in PARAMETERS]
 
 
 def test_the_launch_file_repeats_no_name_and_no_choice_of_the_table() -> None:

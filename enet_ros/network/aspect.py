@@ -1,0 +1,42 @@
+"""Compare the aspect ratios of cameras and networks, and find the network size for a camera."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+from enet_ros.network.architecture import SIZE_MULTIPLE
+
+_TOLERANCE = 1.1
+"""Ratio of two aspect ratios above which they differ."""
+
+
+def aspect_differs(camera_size: tuple[int, int], network_size: tuple[int, int]) -> bool:
+    """Return whether the ratios of width to height of two sizes (width, height) differ by more than 10 %.
+
+    The larger ratio is divided by the smaller one, so that the order of the sizes does not matter.
+    """
+    across, down = camera_size[0] * network_size[1], camera_size[1] * network_size[0]
+    return max(across, down) > _TOLERANCE * min(across, down)
+
+
+def advise_size(
+    camera_size: tuple[int, int], network_size: tuple[int, int], smallest: int = SIZE_MULTIPLE
+) -> tuple[int, int]:
+    """Return the network size (width, height) with the camera's aspect ratio and about the pixels of `network_size`.
+
+    The exact width is sqrt(pixels * ratio), the exact height sqrt(pixels / ratio). Of the multiples of `SIZE_MULTIPLE` next
+    below and above each, but at least `smallest`, it is the pair with the ratio closest to the camera's. For 1280x720
+    and 480x360, the exact size is 554.3 x 311.8, and the result is 552x312.
+    """
+    ratio, pixels = camera_size[0] / camera_size[1], math.prod(network_size)
+
+    def near(side: float) -> set[int]:
+        below = int(side) // SIZE_MULTIPLE * SIZE_MULTIPLE
+        return {max(smallest, multiple) for multiple in (below, below + SIZE_MULTIPLE)}
+
+    def distance(size: tuple[int, int]) -> tuple[float, float]:
+        """Return how far the ratio and the number of pixels are from the exact ones, as logarithms."""
+        return abs(math.log(size[0] / size[1] / ratio)), abs(math.log(size[0] * size[1] / pixels))
+
+    return min(product(near(math.sqrt(pixels * ratio)), near(math.sqrt(pixels / ratio))), key=distance)
