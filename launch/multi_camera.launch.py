@@ -10,7 +10,13 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction, SetLaunchConfiguration
+from launch.actions import (
+    DeclareLaunchArgument,
+    GroupAction,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    SetLaunchConfiguration,
+)
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch_ros.actions import SetRemap
 
@@ -35,5 +41,8 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument('cameras_file', default_value=str(SHARE / 'config' / 'cameras.yaml'),
                               description='YAML list of the cameras: name, image_topic, camera_info_topic'),
         # a group, so that the remappings are only those of this node
-        GroupAction([OpaqueFunction(function=_connect), IncludeLaunchDescription(str(SHARE / 'launch' / 'segment.launch.py'))]),
+        GroupAction([
+            OpaqueFunction(function=_connect),
+            IncludeLaunchDescription(str(SHARE / 'launch' / 'segment.launch.py')),
+        ]),
     ])

@@ -11,7 +11,13 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
-    DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, OpaqueFunction, RegisterEventHandler, Shutdown, TimerAction,
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+    Shutdown,
+    TimerAction,
 )
 from launch.event_handlers import OnProcessExit
 from launch.events.process import ProcessExited
@@ -36,7 +42,8 @@ def _play(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     return _play_when_active(context, get_ros_node(context).create_client(GetState, f'{name}/get_state'))
 
 
-def _play_when_active(context: LaunchContext, states: Client, answer: Future | None = None) -> list[LaunchDescriptionEntity]:
+def _play_when_active(context: LaunchContext, states: Client,
+                      answer: Future | None = None) -> list[LaunchDescriptionEntity]:
     """Play the bag if the node is active, else look again later.
 
     The state is requested, because the node's message about its transition can come before launch is subscribed to it.
@@ -45,9 +52,9 @@ def _play_when_active(context: LaunchContext, states: Client, answer: Future | N
         if answer.result().current_state.id == State.PRIMARY_STATE_ACTIVE:
             loop = ['--loop'] if context.launch_configurations['loop'] == 'true' else []
             return [ExecuteProcess(
-                cmd=['ros2', 'bag', 'play', LaunchConfiguration('bag'), '--clock', '100', '--rate', LaunchConfiguration('rate'),
-                     '--start-offset', LaunchConfiguration('start_offset'), '--delay', SECONDS_BEFORE_PLAYING,
-                     '--disable-keyboard-controls', *loop],
+                cmd=['ros2', 'bag', 'play', LaunchConfiguration('bag'), '--clock', '100',
+                     '--rate', LaunchConfiguration('rate'), '--start-offset', LaunchConfiguration('start_offset'),
+                     '--delay', SECONDS_BEFORE_PLAYING, '--disable-keyboard-controls', *loop],
                 output='screen',
             )]
         answer = None
@@ -70,6 +77,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument('loop', default_value='false', choices=['true', 'false'],
                               description='Play again and again, until interrupted'),
         RegisterEventHandler(OnProcessExit(on_exit=_end)),
-        IncludeLaunchDescription(str(SHARE / 'launch' / 'segment.launch.py'), launch_arguments=[('use_sim_time', 'true')]),
+        IncludeLaunchDescription(str(SHARE / 'launch' / 'segment.launch.py'),
+                                 launch_arguments=[('use_sim_time', 'true')]),
         OpaqueFunction(function=_play),
     ])

@@ -64,8 +64,8 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         *(_argument(parameter) for parameter in PARAMETERS),
         DeclareLaunchArgument('image_topic', default_value='/camera/image_raw',
-                              description='Camera topic, without "/compressed" at its end if image_transport is compressed. Not '
-                                          'used with cameras: multi_camera.launch.py remaps the topic of each'),
+                              description='Camera topic, without "/compressed" at its end if image_transport is compressed. '
+                                          'Not used with cameras: multi_camera.launch.py remaps the topic of each'),
         DeclareLaunchArgument('camera_info_topic', default_value='',
                               description='CameraInfo topic. Default: camera_info beside image_topic'),
         DeclareLaunchArgument('node_name', default_value='enet', description='Name of the node'),

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from enet_ros.errors import UsageError, one_line, quoted
+from enet_ros.ros.settings import camera_names
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def read_cameras(file: Path) -> list[CameraTopics]:
     """Read a YAML list of cameras with the fields of CameraTopics.
 
     Raises:
-        UsageError: the file cannot be read, or is not such a list.
+        UsageError: the file cannot be read, is not such a list, or has names that the node does not accept.
 
     """
     try:
@@ -45,9 +46,9 @@ def read_cameras(file: Path) -> list[CameraTopics]:
     if not isinstance(entries, list) or not entries:
         raise UsageError(f'list of cameras {file}: must be a list such as [{{name: front, image_topic: /front/image_raw}}]')
     cameras = [_camera(entry, f'list of cameras {file}, entry {number}') for number, entry in enumerate(entries, 1)]
-    names = [camera.name for camera in cameras]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f'list of cameras {file}: {quoted(twice)} occurs twice, names must differ')
+    names = ','.join(camera.name for camera in cameras)
+    if len(camera_names(names)) != len(cameras):
+        raise UsageError(f'list of cameras {file}: a name has a comma: {names}')
     return cameras
 
 
