@@ -41,7 +41,7 @@ class _Output:
 
 
 class Segmenter:
-    """Segments images of any size. One thread may call `segment` while another calls `configure`."""
+    """Segments images of any size. One thread may call `segment` while another calls `configure` or `set_confidence`."""
 
     def __init__(
         self, model: ModelFile, spec: EngineSpec | None = None, *, classes: Sequence[str] = (), output_size: str = 'input',
@@ -87,6 +87,19 @@ class Segmenter:
         """Return where the network sees images of this width and height."""
         return place(image_size, self.engine.spec.size, self._output.resize_mode)
 
+    def set_confidence(self, wanted: bool) -> None:
+        """Compute confidence or not, from the next call of `segment` on. Return when that is so.
+
+        Each needs another engine, which this creates, from the cache where possible, while `segment` may use the old one.
+
+        Raises:
+            EnetError: the engine cannot be created. The old one stays in use.
+
+        """
+        spec = self.engine.spec
+        if spec.confidence != wanted:
+            self.engine = create_engine(self.model, replace(spec, confidence=wanted))
+
     def segment(self, image: NDArray[np.uint8], channels: ChannelOrder) -> Segmentation:
         """Return the classes of `image` (H x W x 3, uint8, rows may be padded).
 
@@ -110,12 +123,13 @@ class Segmenter:
         for image in images:
             if image.ndim != 3 or image.shape[2] != 3 or not image.size or image.dtype != np.uint8:
                 raise ValueError(f'image has shape {image.shape} and type {image.dtype}: must be H x W x 3, uint8')
-        spec, output = self.engine.spec, self._output  # read once: `configure` may replace it meanwhile
+        engine, output = self.engine, self._output  # read once: another thread may replace them meanwhile
+        spec = engine.spec
         segmentations: list[Segmentation] = []
         for start in range(0, len(images), spec.batch):
             part = images[start : start + spec.batch]
             placements = [place((image.shape[1], image.shape[0]), spec.size, output.resize_mode) for image in part]
-            prediction = self.engine.infer(self._to_batch(part, placements, channels))
+            prediction = engine.infer(self._to_batch(part, placements, channels))
             for index, placement in enumerate(placements):
                 labels, confidence = prediction.labels[index], prediction.confidence
                 mapped = labels if output.table is None else cv2.LUT(labels, output.table)

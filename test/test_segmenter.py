@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import gc
 import sys
+import threading
+import weakref
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -307,6 +311,85 @@ def test_labels_in_every_resize_mode_belong_to_the_caller(
     assert (second.labels != labels).any()
     assert (first.labels == labels).all() and (first.confidence == confidence).all()
     assert first.labels.flags.c_contiguous and first.confidence.flags.c_contiguous  # as messages need them
+
+
+@pytest.mark.parametrize('backend', ['torch', 'openvino'])
+def test_confidence_is_added_and_removed_and_changes_nothing_else(
+    backend: str, model: ModelFile, street: np.ndarray
+) -> None:
+    spec = EngineSpec(backend, 'fp32', 64, 32, threads=1)
+    segmenter = Segmenter(model, spec, classes=['Road', 'Sky'], output_size='network')
+    labels = segmenter.segment(street, 'bgr').labels
+    expected = Segmenter(model, replace(spec, confidence=True), output_size='network').segment(street, 'bgr').confidence
+    for wanted in (True, False, True):
+        segmenter.set_confidence(wanted)
+        segmentation = segmenter.segment(street, 'bgr')
+        assert (segmentation.labels == labels).all() and segmenter.engine.spec == replace(spec, confidence=wanted)
+        assert (segmentation.confidence == expected).all() if wanted else segmentation.confidence is None
+    engine = segmenter.engine
+    segmenter.set_confidence(True)
+    assert segmenter.engine is engine
+
+
+@pytest.mark.parametrize('backend', ['torch', 'openvino'])
+def test_an_engine_is_released_when_another_replaces_it_and_with_its_segmenter(backend: str, model: ModelFile) -> None:
+    gc.disable()  # reference counting must be enough
+    try:
+        segmenter = Segmenter(model, EngineSpec(backend, 'fp32'))
+        first = weakref.ref(segmenter.engine)
+        segmenter.set_confidence(True)
+        second = weakref.ref(segmenter.engine)
+        assert first() is None and second() is not None
+        del segmenter
+        assert second() is None
+    finally:
+        gc.enable()
+
+
+def test_the_engine_stays_when_the_other_one_cannot_be_created(
+    model: ModelFile, street: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = Segmenter(model, EngineSpec('openvino', 'fp32'))
+    engine, labels = segmenter.engine, segmenter.segment(street, 'bgr').labels
+    (tmp_path / 'cache').write_text('a file where the folder should be')
+    monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
+    with pytest.raises(EnetError, match=r'cannot write .*cache'):
+        segmenter.set_confidence(True)
+    assert segmenter.engine is engine
+    assert (segmenter.segment(street, 'bgr').labels == labels).all()
+
+
+def test_images_that_are_being_segmented_keep_the_engine_they_started_with(model: ModelFile) -> None:
+    segmenter = Segmenter(model, FP32)
+    engine = segmenter.engine
+
+    class Replaced:
+        """Is replaced while it computes."""
+
+        spec = engine.spec
+
+        def infer(self, images: np.ndarray) -> Prediction:
+            segmenter.set_confidence(True)
+            return engine.infer(images)
+
+    segmenter.engine = Replaced()
+    image = np.zeros((8, 8, 3), np.uint8)
+    assert [each.confidence for each in segmenter.segment_all([image] * 3, 'rgb')] == [None] * 3
+    assert segmenter.segment(image, 'rgb').confidence is not None
+
+
+def test_one_thread_segments_while_another_switches_confidence(model: ModelFile, street: np.ndarray) -> None:
+    segmenter = Segmenter(model, FP32)
+    labels = segmenter.segment(street, 'bgr').labels
+    switches = threading.Thread(target=lambda: [segmenter.set_confidence(wanted) for wanted in [True, False] * 5])
+    switches.start()
+    with_confidence: set[bool] = set()
+    while switches.is_alive():
+        segmentation = segmenter.segment(street, 'bgr')
+        assert (segmentation.labels == labels).all()
+        with_confidence.add(segmentation.confidence is not None)
+    switches.join()
+    assert with_confidence == {True, False}
 
 
 @pytest.mark.parametrize('image', [

@@ -27,6 +27,8 @@ def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
                         help='model file (default: the CamVid model of the package)')
     parser.add_argument('--backend', choices=BACKENDS, default='auto', help='runtime of the network')
     parser.add_argument('--precision', choices=PRECISIONS, default='auto', help='data type of the network')
+    parser.add_argument('--threads', type=natural_number, default=0, metavar='N',
+                        help='CPU threads of the network; 0 = all cores (default)')
     parser.add_argument('--size', type=size, default=(0, 0), metavar='WxH',
                         help=f'network size in pixels, multiples of {SIZE_MULTIPLE} (default: that of the model)')
     parser.add_argument('--resize-mode', choices=RESIZE_MODES, default='stretch',
@@ -42,7 +44,7 @@ def make_segmenter(arguments: argparse.Namespace, classes: Sequence[str] = ()) -
 
     """
     width, height = arguments.size
-    spec = EngineSpec(arguments.backend, arguments.precision, width, height)
+    spec = EngineSpec(arguments.backend, arguments.precision, width, height, threads=arguments.threads)
     return Segmenter(read_model(arguments.model), spec, classes=classes, resize_mode=arguments.resize_mode)
 
 
@@ -64,9 +66,12 @@ def size(text: str) -> tuple[int, int]:
 
 def positive_integer(text: str) -> int:
     """Read an integer that is at least 1."""
-    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{quoted(text)} is not an integer of at least 1')
-    return int(text)
+    return _integer(text, 1)
+
+
+def natural_number(text: str) -> int:
+    """Read an integer that is at least 0."""
+    return _integer(text, 0)
 
 
 def positive_number(text: str) -> float:
@@ -83,6 +88,12 @@ def fraction(text: str) -> float:
     if not 0 <= number <= 1:
         raise argparse.ArgumentTypeError(f'{quoted(text)} is not a number in [0, 1]')
     return number
+
+
+def _integer(text: str, least: int) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) < least:
+        raise argparse.ArgumentTypeError(f'{quoted(text)} is not an integer of at least {least}')
+    return int(text)
 
 
 def _number(text: str) -> float:

@@ -15,6 +15,7 @@ from enet_ros.network.model_file import ModelFile
 
 BACKENDS = ('auto', 'tensorrt', 'torch', 'torch-compile', 'openvino')
 PRECISIONS = ('auto', 'fp32', 'fp16', 'bf16', 'int8')
+MAXIMUM_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class EngineSpec:
     """Number of images in one call."""
     confidence: bool = False
     """Whether to compute the probability of the winning class, too. An engine without it does no work for it."""
+    threads: int = 0
+    """Number of CPU threads that compute; 0 = all cores the process may use, and more than those count as those. Results do
+    not depend on it. Engines on a GPU ignore it."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -43,8 +47,8 @@ class EngineSpec:
         """Return this spec with the size that `model` was trained at where none is given.
 
         Raises:
-            EngineError: the backend or precision is unknown, the batch is not positive, or the network does not take images
-                of this size.
+            EngineError: the backend or precision is unknown, the batch is not positive, the threads are not in
+                [0, `MAXIMUM_THREADS`], or the network does not take images of this size.
 
         """
         for name, value, choices in (('backend', self.backend, BACKENDS), ('precision', self.precision, PRECISIONS)):
@@ -52,6 +56,8 @@ class EngineSpec:
                 raise EngineError(f'{name} "{value}" is unknown: choose from {", ".join(choices)}')
         if self.batch < 1:
             raise EngineError(f'batch is {self.batch}: must be at least 1')
+        if not 0 <= self.threads <= MAXIMUM_THREADS:
+            raise EngineError(f'threads is {self.threads}: must be in [0, {MAXIMUM_THREADS}], where 0 = all cores')
         width, height = model.info.training_size
         spec = replace(self, width=self.width or width, height=self.height or height)
         smallest = model.info.architecture.smallest_side

@@ -120,6 +120,7 @@ def compile_graph(graph: Path | bytes, spec: EngineSpec, *, count: bool = False)
     network.reshape([spec.batch, spec.height, spec.width, 3])
     return core.compile_model(network, 'CPU', {
         'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': _TYPES[spec.precision], 'PERF_COUNT': count,
+        'INFERENCE_NUM_THREADS': spec.threads,
     })
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -22,9 +23,15 @@ from enet_ros.network.pooling import CornerPooling
 Network = Callable[[Tensor], 'Tensor | tuple[Tensor, Tensor]']
 """From images (N x H x W x 3, uint8) to class ids or, with confidence, ids and probabilities (N x H x W, uint8)."""
 
+_ALL_THREADS = torch.get_num_threads()
+"""What `torch.set_num_threads` or OMP_NUM_THREADS has set, else all cores that the process may use."""
+
 
 class TorchEngine:
-    """PyTorch with folded batch normalisation and channels last, operation by operation or fused by torch.compile."""
+    """PyTorch with folded batch normalisation and channels last, operation by operation or fused by torch.compile.
+
+    On a CPU it sets PyTorch's number of threads, which other PyTorch code in the process then also uses.
+    """
 
     is_new = False
 
@@ -42,6 +49,8 @@ class TorchEngine:
         self.spec = replace(spec, precision=_choose_precision(spec, self.device))
         compiled = spec.backend == 'torch-compile'
         on_gpu = self.device == 'cuda'
+        if not on_gpu:
+            _use_threads(spec)  # torch.compile fixes their number in its code
         with gpu_memory(self.spec) if on_gpu else nullcontext():
             # when fused, comparisons are as fast as PyTorch's own pooling and compile in half the time
             pooling = CornerPooling() if compiled else None
@@ -56,12 +65,21 @@ class TorchEngine:
         """Return the labels of `images` (N x H x W x 3, uint8, RGB). The next call may overwrite them."""
         if self.graph:
             return self.graph.infer(images)
+        _use_threads(self.spec)
         writable = np.require(images, requirements='W')  # PyTorch warns about arrays that are read-only
         with torch.inference_mode():
             return Prediction(*(output.numpy() for output in _outputs(self.network(torch.from_numpy(writable)))))
 
     def store(self) -> None:
         """Do nothing: this engine has nothing to cache."""
+
+
+def _use_threads(spec: EngineSpec) -> None:
+    """Compute with the threads of `spec` on the calling thread."""
+    threads = min(spec.threads, len(os.sched_getaffinity(0))) or _ALL_THREADS
+    # each thread keeps the number with which it first computed; setting it empties the caches of oneDNN
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
 
 
 def _computation(network: Network) -> Compute:

@@ -10,7 +10,7 @@ from enet_ros.labels import VOID
 
 
 def colorize(labels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the colours of `labels` (H x W class ids, uint8) as H x W x 3, uint8, in the channel order of `palette` (256 x 3)."""
+    """Return the colours of `labels` (H x W class ids, uint8) as H x W x 3, uint8, in the channel order of `palette`."""
     return cv2.LUT(cv2.merge((labels, labels, labels)), palette[None])
 
 

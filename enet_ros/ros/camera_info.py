@@ -10,7 +10,7 @@ from std_msgs.msg import Header
 from enet_ros.images.resize import Placement
 
 
-def scale_camera_info(info: CameraInfo, header: Header, placement: Placement | None) -> CameraInfo:
+def make_camera_info(info: CameraInfo, header: Header, placement: Placement | None) -> CameraInfo:
     """Return `info` with `header`, for an image of the network's size in `placement`; None = in the camera image's size.
 
     K, P and the region of interest are scaled as image_proc's ResizeNode does. Distortion and rotation do not change.

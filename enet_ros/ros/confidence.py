@@ -14,7 +14,8 @@ log = logging.getLogger(__name__)
 class ConfidenceSwitch:
     """Exchanges the engine for one with or without confidence, on a thread of its own.
 
-    Creating an engine takes from half a second to minutes. Meanwhile the worker uses the former one, so that no labels are lost.
+    Creating an engine takes from half a second to minutes. The worker uses the former one meanwhile, so that no labels are
+    lost.
     """
 
     def __init__(self, segmenter: Segmenter) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.clock import Clock, ClockType
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from enet_ros.engines.base import Engine
 from enet_ros.network.model_file import ModelFile
-from enet_ros.ros.statistics import STAGES, Snapshot
+from enet_ros.ros.statistics import Snapshot
 
 PERIOD = 1.0
 """Seconds between two messages on /diagnostics."""

@@ -12,7 +12,8 @@ from std_msgs.msg import Header
 from enet_ros.labels import LabelSet
 
 try:
-    from vision_msgs.msg import LabelInfo, VisionClass
+    from vision_msgs.msg import LabelInfo as LabelInfo
+    from vision_msgs.msg import VisionClass
 except ImportError:  # not part of ROS's core packages
     LabelInfo = None
 

@@ -10,8 +10,9 @@ from enum import Enum
 
 from enet_ros.engines.base import BACKENDS, PRECISIONS
 from enet_ros.errors import UsageError, quoted
-from enet_ros.network.architecture import SIZE_MULTIPLE
+from enet_ros.images.messages import MAX_PIXELS
 from enet_ros.images.resize import RESIZE_MODES
+from enet_ros.network.architecture import SIZE_MULTIPLE
 from enet_ros.segmenter import OUTPUT_SIZES
 
 TRANSPORTS = ('raw', 'compressed')
@@ -127,7 +128,7 @@ PARAMETERS = (
                   'empty = one camera, read from image'),
     NodeParameter('image_transport', 'raw', 'Transport of the camera topic', TRANSPORTS),
     NodeParameter('image_reliability', 'best_effort', 'Reliability the node requests from the camera topic', RELIABILITIES),
-    NodeParameter('max_pixels', 50_000_000, 'Largest number of pixels of an image; larger ones are refused before they are '
+    NodeParameter('max_pixels', MAX_PIXELS, 'Largest number of pixels of an image; larger ones are refused before they are '
                   'decoded', range=Range(1, 2**31 - 1)),
     NodeParameter('lazy', True, 'Segment only while something subscribes to an output'),
     NodeParameter('lazy_subscription', False, 'Also subscribe to the camera only while something subscribes to an output'),

@@ -30,6 +30,7 @@ from enet_ros.hardware import has_nvidia_gpu
 from enet_ros.images.messages import ImageReader
 from enet_ros.network.model_file import read_model
 from enet_ros.resources import default_model
+from enet_ros.ros.bond import ManagerBond
 from enet_ros.ros.camera import Camera
 from enet_ros.ros.diagnostics import CameraReport, DiagnosticsPublisher, describe_configuration
 from enet_ros.ros.log import LogThrottle, forward_log
@@ -73,6 +74,7 @@ class SegmentNode(LifecycleNode):
         self._segmenter: Segmenter | None = None
         self._worker: Worker | None = None
         self._cameras: list[Camera] = []
+        self._bond: ManagerBond | None = None
         self._subscriber_timer: Timer | None = None
         self._log_error = LogThrottle(self.get_logger().error)
         self._refuse_wrong_transitions()
@@ -110,9 +112,8 @@ class SegmentNode(LifecycleNode):
         if not self.get_parameter('autostart').value:
             self.get_logger().info('unconfigured: waiting for lifecycle transitions, because autostart is false')
             return True
-        return all(
-            transition() == TransitionCallbackReturn.SUCCESS for transition in (self.trigger_configure, self.trigger_activate)
-        )
+        transitions = (self.trigger_configure, self.trigger_activate)
+        return all(transition() == TransitionCallbackReturn.SUCCESS for transition in transitions)
 
     def release(self) -> None:
         """Stop the worker, remove the topics of the cameras and free the engine."""
@@ -148,7 +149,7 @@ class SegmentNode(LifecycleNode):
         self._worker = Worker(segmenter, reader, settings)
         declare_class_table(self, segmenter.labels)
         for name in names:
-            camera = Camera(self, name, values, segmenter, reader, self._worker.offer, self._log_error)
+            camera = Camera(self, name, values, segmenter, reader, self._worker.wake, self._log_error)
             camera.enabled = self._enabled
             self._cameras.append(camera)
 
@@ -156,6 +157,8 @@ class SegmentNode(LifecycleNode):
         assert self._worker is not None and self._segmenter is not None
         self._announce(self._worker.settings)  # before the first labels
         self._worker.start(self._cameras)
+        if not self.get_parameter('autostart').value:
+            self._bond = ManagerBond(self)  # otherwise nothing manages the node
         is_lazy = self.get_parameter('lazy_subscription').value
         if is_lazy:
             # a steady clock: ROS time may stand still
@@ -173,6 +176,9 @@ class SegmentNode(LifecycleNode):
         )
 
     def _deactivate(self) -> None:
+        if self._bond is not None:
+            self._bond.destroy()
+            self._bond = None
         if self._subscriber_timer is not None:
             self.destroy_timer(self._subscriber_timer)
             self._subscriber_timer = None
@@ -183,14 +189,11 @@ class SegmentNode(LifecycleNode):
 
     def _announce(self, settings: Settings) -> None:
         for camera in self._cameras:
-            camera.publish_label_info(settings.classes)
+            camera.outputs.announce(settings.classes)
 
     def _follow_subscribers(self) -> None:
         for camera in self._cameras:
-            if camera.has_subscribers():
-                camera.subscribe()
-            else:
-                camera.unsubscribe()
+            camera.follow_subscribers()
 
     def _try(self, transition: str, act: Callable[[], None]) -> TransitionCallbackReturn:
         """Run a transition. rclpy (7.1.6) drops its exceptions without a message, so log them here."""
@@ -243,7 +246,7 @@ class SegmentNode(LifecycleNode):
         """Return what the diagnostics need to know about each camera."""
         state, error = self._state_machine.current_state[1], '' if self.failure is None else one_line(self.failure)
         if self._segmenter is None:
-            return [CameraReport.without_camera(state, self._enabled, error)]
+            return [CameraReport.unconfigured(state, self._enabled, error)]
         configuration = describe_configuration(self._segmenter.engine, self._segmenter.model)
         return [camera.report(state, configuration, error) for camera in self._cameras]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 import rclpy
 from sensor_msgs.msg import CompressedImage
@@ -14,16 +16,15 @@ from enet_ros.images.channels import to_rgb
 from enet_ros.images.messages import ImageReader
 from enet_ros.ros.camera import Arrival, Camera, Picture
 from enet_ros.ros.confidence import ConfidenceSwitch
-from enet_ros.ros.messages import nanoseconds
 from enet_ros.ros.settings import Settings
 from enet_ros.segmenter import Segmenter
 
 
 class Worker:
-    """Keeps the newest image of each camera and segments them, the longest served first.
+    """Segments what the cameras have, one image of each camera in turn, and lets them publish it.
 
-    An image that is replaced by a newer one before its turn is counted as overwritten. No image is queued, so that the age of
-    an image is bounded by the time for one round over the cameras.
+    A camera is at most once in the queue, and keeps only its newest image. So cameras share the time fairly, whatever their
+    rates, and no image is older than one round over the cameras.
     """
 
     def __init__(self, segmenter: Segmenter, reader: ImageReader, settings: Settings) -> None:
@@ -31,11 +32,10 @@ class Worker:
         self.settings = settings
         self._segmenter, self._reader = segmenter, reader
         self._confidence = ConfidenceSwitch(segmenter)
-        self._cameras: Sequence[Camera] = ()
         self._applied: Settings | None = None
-        self._waiting: dict[Camera, Arrival] = {}  # at most one image a camera, the camera served longest ago first
-        self._arrived = threading.Condition()
-        self._stopping = False
+        self._cameras: Sequence[Camera] = ()
+        # not a condition: it wakes the thread in half the time
+        self._ready: SimpleQueue[Camera | None] = SimpleQueue()  # None = stop
         self._thread: threading.Thread | None = None
 
     @property
@@ -46,42 +46,36 @@ class Worker:
     def start(self, cameras: Sequence[Camera]) -> None:
         """Start the thread, which serves `cameras`."""
         self._cameras = cameras
-        self._stopping = False
         self._thread = threading.Thread(target=self._run, name='segment', daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Let the thread finish its images, wait for it, and drop the images that still wait."""
+        """Let the thread finish its images, and wait for it. Images that still wait are skipped."""
         if self._thread is None:
             return
-        with self._arrived:
-            self._stopping = True
-            self._arrived.notify()
+        self._ready.put(None)
         self._thread.join()
         self._thread = None
         self._confidence.wait()
-        for arrival in self._waiting.values():
-            arrival.camera.statistics.count_skipped()
-        self._waiting.clear()
+        for camera in self._cameras:
+            if camera.take() is not None:
+                camera.statistics.count_skipped()
+        self._ready = SimpleQueue()
 
-    def offer(self, arrival: Arrival) -> None:
-        """Keep an image for its turn in place of an older one of its camera."""
-        with self._arrived:
-            if arrival.camera in self._waiting:
-                arrival.camera.statistics.count_overwritten()
-            self._waiting[arrival.camera] = arrival  # a replaced image keeps the place of its camera in the order
-            self._arrived.notify()
+    def wake(self, camera: Camera) -> None:
+        """Let the thread take the image of `camera` in its turn. Call it once for each image that is taken."""
+        self._ready.put(camera)
 
     def _run(self) -> None:
-        while True:
-            with self._arrived:
-                self._arrived.wait_for(lambda: self._stopping or self._waiting)
-                if self._stopping:
-                    return
-                cameras = list(self._waiting)[: self._segmenter.engine.spec.batch]
-                arrivals = [self._waiting.pop(camera) for camera in cameras]
-            self._segment(arrivals)
-            self._confidence.follow(any(camera.is_wanted('confidence') for camera in self._cameras))
+        while (camera := self._ready.get()) is not None:
+            cameras = [camera]
+            with suppress(Empty):
+                while len(cameras) < self._segmenter.engine.spec.batch:
+                    if (another := self._ready.get_nowait()) is None:
+                        return
+                    cameras.append(another)
+            self._segment([arrival for camera in cameras if (arrival := camera.take())])
+            self._confidence.follow(any(camera.outputs.is_wanted('confidence') for camera in self._cameras))
 
     def _segment(self, arrivals: Sequence[Arrival]) -> None:
         started = time.monotonic()
@@ -99,15 +93,14 @@ class Worker:
             segmentations = self._segmenter.segment_all(images, channels)
         except Exception as error:  # one image must not stop the node: the next one may work
             for picture in pictures:
-                self._refuse(picture.arrival, error)
+                _refuse(picture.arrival, error)
             return
-        segmented = time.monotonic()
         for picture, segmentation in zip(pictures, segmentations):
-            arrival = picture.arrival
+            arrival, segmented = picture.arrival, time.monotonic()
             try:
                 arrival.camera.publish(picture, segmentation, settings)
             except Exception as error:
-                self._refuse(arrival, error)
+                _refuse(arrival, error)
                 continue
             published = time.monotonic()
             arrival.camera.statistics.count_segmented({
@@ -116,18 +109,17 @@ class Worker:
             })
 
     def _read(self, arrival: Arrival) -> Picture | None:
+        message = arrival.message
         try:
-            message = arrival.message
             read = self._reader.read_compressed if isinstance(message, CompressedImage) else self._reader.read
             picture = Picture(arrival, *read(message))
-            arrival.camera.health.update(picture.pixels, nanoseconds(message.header.stamp))
+            arrival.camera.inspect(picture)
             return picture
         except Exception as error:
-            self._refuse(arrival, error)
+            _refuse(arrival, error)
             return None
 
-    def _refuse(self, arrival: Arrival, error: Exception) -> None:
-        if not rclpy.ok():  # it failed because the node is shutting down
-            return
-        text = str(error) if isinstance(error, EnetError) else f'{type(error).__name__}: {one_line(error)}'
-        arrival.camera.refuse(text)
+
+def _refuse(arrival: Arrival, error: Exception) -> None:
+    if rclpy.ok():  # otherwise it failed because the node is shutting down
+        arrival.camera.refuse(str(error) if isinstance(error, EnetError) else f'{type(error).__name__}: {one_line(error)}')

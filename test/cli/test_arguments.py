@@ -2,16 +2,26 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from command import refused
 
-from enet_ros.cli.arguments import fraction, positive_integer, positive_number, size
+from enet_ros.cli.arguments import (
+    add_segmenter_arguments,
+    fraction,
+    make_segmenter,
+    natural_number,
+    positive_integer,
+    positive_number,
+    size,
+)
+from enet_ros.engines.base import EngineSpec
 
 
 def test_arguments_are_read() -> None:
     assert size('640x360') == size('640X360') == (640, 360)
-    assert positive_integer('12') == 12
+    assert positive_integer('12') == 12 and natural_number('0') == 0
     assert positive_number('0.5') == 0.5
     assert fraction('0') == 0 and fraction('1') == 1
 
@@ -26,6 +36,7 @@ def test_arguments_are_read() -> None:
     (positive_integer, '0', '"0" is not an integer of at least 1'),
     (positive_integer, '1.5', '"1.5" is not an integer'),
     (positive_integer, '\u00b2', 'is not an integer'),
+    (natural_number, '-1', '"-1" is not an integer of at least 0'),
     (positive_number, '0', '"0" is not a number above 0'),
     (positive_number, 'inf', '"inf" is not a number above 0'),
     (positive_number, 'nan', '"nan" is not a number above 0'),
@@ -37,9 +48,19 @@ def test_an_invalid_argument_is_named(read: Callable[[str], object], text: str, 
         read(text)
 
 
+def test_the_segmenter_is_made_as_the_arguments_say(small_model: Path) -> None:
+    parser = argparse.ArgumentParser()
+    add_segmenter_arguments(parser)
+    texts = f'--model {small_model} --backend openvino --precision fp32 --size 64x32 --threads 1'.split()
+    segmenter = make_segmenter(parser.parse_args(texts), ['Road'])
+    assert segmenter.model.path == small_model
+    assert segmenter.engine.spec == EngineSpec('openvino', 'fp32', 64, 32, threads=1)
+
+
 def test_invalid_arguments_are_bad_usage_in_one_line() -> None:
     segment = ('segment', 'x.png', '--out', 'out')
     assert 'use WxH' in refused(*segment, '--size', 'big', code=2)
     assert 'multiples of 8' in refused(*segment, '--size', '100x64', code=2)
     assert '"2"' in refused(*segment, '--alpha', '2', code=2)
     assert 'tensorflow' in refused(*segment, '--backend', 'tensorflow', code=2)
+    assert '"-1" is not an integer of at least 0' in refused(*segment, '--threads', '-1', code=2)

@@ -54,6 +54,12 @@ def test_a_batch_without_images_is_refused(batch: int, model: ModelFile) -> None
         EngineSpec(batch=batch).resolve(model)
 
 
+@pytest.mark.parametrize('threads', [-1, 1025])
+def test_an_impossible_number_of_threads_is_refused(threads: int, model: ModelFile) -> None:
+    with pytest.raises(EngineError, match=rf'threads is {threads}: must be in \[0, 1024\], where 0 = all cores'):
+        EngineSpec(threads=threads).resolve(model)
+
+
 @pytest.mark.parametrize(('text', 'lack'), [
     ('CUDA out of memory. Tried to allocate 20.00 MiB', True),
     ('std::bad_alloc', True),

@@ -5,7 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -169,6 +170,46 @@ def test_a_failure_of_torch_compile_is_one_line(
     with pytest.raises(EngineError, match=r'torch.compile failed \(.*\): choose backend torch') as caught:
         create_engine(model, _spec('torch-compile', size=(64, 64)))
     assert '\n' not in str(caught.value)
+
+
+def _threads(engine: Engine) -> int:
+    """Return with how many threads an engine computes on the calling thread."""
+    engine.infer(np.zeros((1, *engine.spec.size[::-1], 3), np.uint8))
+    if engine.spec.backend == 'openvino':
+        return engine.request.get_compiled_model().get_property('INFERENCE_NUM_THREADS')
+    return torch.get_num_threads()
+
+
+@pytest.fixture
+def torch_threads() -> Iterator[int]:
+    """Return PyTorch's number of threads, which is set again after the test."""
+    before = torch.get_num_threads()
+    yield before
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures('torch_threads')
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_the_given_threads_compute_the_same_labels_and_no_more_than_there_are_cores(
+    backend: str, shipped_model: Path
+) -> None:
+    model, cores = read_model(shipped_model), len(os.sched_getaffinity(0))
+    expected = create_engine(model, _spec(backend)).infer(_image(3)[None]).labels.copy()
+    for threads, used in ((1, 1), (2, min(2, cores)), (1024, None)):
+        engine = create_engine(model, _spec(backend, threads=threads))
+        assert (engine.infer(_image(3)[None]).labels == expected).mean() > 0.999
+        # a core may count as two, for its two hardware threads
+        assert _threads(engine) == used or (used is None and cores // 2 <= _threads(engine) <= cores)
+
+
+def test_each_pytorch_engine_uses_its_threads_on_any_thread(model: ModelFile, torch_threads: int) -> None:
+    two, default = create_engine(model, _spec('torch', threads=2)), create_engine(model, _spec('torch'))
+    wanted = [min(2, len(os.sched_getaffinity(0))), torch_threads] * 2
+    found: list[int] = []
+    work = threading.Thread(target=lambda: found.extend(map(_threads, (two, default, two, default))))
+    work.start()
+    work.join()
+    assert found == wanted == [_threads(engine) for engine in (two, default, two, default)]
 
 
 class FakeEngine:
@@ -348,6 +389,27 @@ def gpu_machine(tmp_path: Path) -> Callable[..., dict[str, str]]:
 
 def test_the_openvino_engine_needs_no_pytorch(shipped_model: Path) -> None:
     assert _run(shipped_model, 'openvino', 'auto', missing=('torch', 'onnx', 'tensorrt')) == ['openvino (1, 64, 96)'] * 2
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_without_threads_an_engine_uses_the_cores_that_the_process_may_use(backend: str, small_model: Path) -> None:
+    script = f"""
+import os, sys
+from pathlib import Path
+os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
+from enet_ros.engines.base import EngineSpec
+from enet_ros.engines.create import create_engine
+from enet_ros.network.model_file import read_model
+engine = create_engine(read_model(Path({str(small_model)!r})), EngineSpec({backend!r}, 'fp32'))
+if {backend!r} == 'openvino':
+    print(engine.request.get_compiled_model().get_property('INFERENCE_NUM_THREADS'))
+else:
+    import torch
+    print(torch.get_num_threads())
+"""
+    environment = {name: value for name, value in os.environ.items() if name != 'OMP_NUM_THREADS'}
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=120, env=environment)
+    assert done.stdout == '1\n', done.stderr
 
 
 def test_auto_uses_what_is_installed_and_names_what_is_not(small_model: Path) -> None:

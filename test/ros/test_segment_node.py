@@ -25,7 +25,7 @@ from enet_ros.images.sources import Frame
 from enet_ros.images.synthetic import draw_scene
 from enet_ros.labels import CAMVID, VOID
 from enet_ros.network.model_file import read_model
-from enet_ros.ros.parameters import PARAMETERS
+from enet_ros.ros.parameters import PARAMETERS, Changes
 from enet_ros.segmenter import Segmenter
 
 rclpy = pytest.importorskip('rclpy', reason='needs ROS 2: scripts/test.sh installs it, or source your ROS installation')
@@ -349,7 +349,7 @@ def test_the_node_declares_the_parameter_table(running: tuple[Robot, Process]) -
     for parameter in PARAMETERS:
         descriptor = descriptors[parameter.name]
         assert descriptor.description == parameter.description
-        assert descriptor.read_only is not parameter.at_run_time
+        assert descriptor.read_only is (parameter.changes is Changes.NEVER)
         assert all(choice in descriptor.additional_constraints for choice in parameter.choices)
         ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
         assert [(r.from_value, r.to_value, r.step) for r in ranges] == (
