@@ -20,7 +20,6 @@ from launch.actions import (
     TimerAction,
 )
 from launch.event_handlers import OnProcessExit
-from launch.events.process import ProcessExited
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
 from launch_ros.ros_adapters import get_ros_node
@@ -64,10 +63,6 @@ def _play_when_active(context: LaunchContext, states: Client,
     return [TimerAction(period=SECONDS_BETWEEN_REQUESTS, actions=[again])]
 
 
-def _end(event: ProcessExited, _: LaunchContext) -> Shutdown:
-    return Shutdown(reason=f'{event.process_name} has ended')
-
-
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments, start the node, then play the bag."""
     return LaunchDescription([
@@ -76,7 +71,8 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument('start_offset', default_value='0.0', description='Seconds of the bag to leave out at its start'),
         DeclareLaunchArgument('loop', default_value='false', choices=['true', 'false'],
                               description='Play again and again, until interrupted'),
-        RegisterEventHandler(OnProcessExit(on_exit=_end)),
+        # of the player or of the node; once, because the other then ends, too
+        RegisterEventHandler(OnProcessExit(on_exit=[Shutdown()], handle_once=True)),
         IncludeLaunchDescription(str(SHARE / 'launch' / 'segment.launch.py'),
                                  launch_arguments=[('use_sim_time', 'true')]),
         OpaqueFunction(function=_play),

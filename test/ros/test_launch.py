@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from enet_ros.ros.client import spinning
 from enet_ros.ros.messages import to_message
 from enet_ros.ros.parameters import PARAMETERS
 
+ROS2 = shutil.which('ros2') or 'ros2'  # the tests of replays put another one first into PATH
 OWN_ARGUMENTS = {
     'segment': {'image_topic', 'camera_info_topic', 'node_name', 'namespace', 'params_file', 'use_sim_time', 'respawn', 'log_level'},
 }
@@ -63,7 +65,7 @@ class Launch:
 @contextmanager
 def _launched(log: Path, file: str, *arguments: str, **environment: str) -> Iterator[Launch]:
     with open(log, 'wb') as output:
-        process = subprocess.Popen(['ros2', 'launch', 'enet_ros', f'{file}.launch.py', *arguments],
+        process = subprocess.Popen([ROS2, 'launch', 'enet_ros', f'{file}.launch.py', *arguments],
                                    env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True)
     try:
         yield Launch(process, log)
@@ -146,7 +148,7 @@ def test_without_autostart_the_node_waits(small: tuple[str, ...], tmp_path: Path
     with _launched(tmp_path / 'log', 'segment', *small, 'autostart:=false') as launch:
         launch.wait_for_log('waiting for lifecycle transitions')
         for transition in ('configure', 'activate'):
-            subprocess.run(['ros2', 'lifecycle', 'set', '/enet', transition, '--no-daemon', '--spin-time', '5'], check=True)
+            subprocess.run(['ros2', 'lifecycle', 'set', '/enet', transition, '--no-daemon', '--spin-time', '3'], check=True)
         launch.wait_for_log('segmenting')
 
 
@@ -186,7 +188,7 @@ def test_a_bad_list_of_cameras_is_an_error_of_one_line(tmp_path: Path) -> None:
     (tmp_path / 'cameras.yaml').write_text('- {name: front}')
     done = subprocess.run(['ros2', 'launch', 'enet_ros', 'multi_camera.launch.py', f'cameras_file:={tmp_path}/cameras.yaml'],
                           capture_output=True, text=True)
-    errors = [line for line in done.stderr.splitlines() if 'ERROR' in line]
+    errors = [line for line in done.stdout.splitlines() if 'ERROR' in line]
     assert done.returncode == 1 and len(errors) == 1
     assert errors[0].endswith(f'list of cameras {tmp_path}/cameras.yaml, entry 1: image_topic is missing')
 
@@ -248,4 +250,4 @@ def test_a_bag_is_played_when_the_node_is_active(loop: str, player: Path, small:
 def test_a_replay_ends_when_the_node_cannot_start(tmp_path: Path) -> None:
     with _launched(tmp_path / 'log', 'replay', 'bag:=/data/drive', 'model:=/nothing.safetensors') as launch:
         launch.process.wait(60)
-        assert '/nothing.safetensors' in launch.log and 'segment_node' in launch.log
+        assert '/nothing.safetensors' in launch.log and 'Caught exception' not in launch.log
