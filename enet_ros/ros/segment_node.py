@@ -19,6 +19,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
 from rclpy.timer import Timer
 from rclpy.utilities import remove_ros_args
 from std_srvs.srv import SetBool
@@ -34,9 +35,12 @@ from enet_ros.ros.bond import ManagerBond
 from enet_ros.ros.camera import Camera
 from enet_ros.ros.diagnostics import CameraReport, DiagnosticsPublisher, describe_configuration
 from enet_ros.ros.log import LogThrottle, forward_log
+from enet_ros.ros.memory import keep_freed_memory, return_freed_memory
 from enet_ros.ros.node_parameters import TABLE, declare_class_table, declare_parameters, read_parameters, remove_class_table
 from enet_ros.ros.parameters import Changes
 from enet_ros.ros.settings import Settings, camera_names
+from enet_ros.ros.shared_memory import shared_memory_warnings
+from enet_ros.ros.statistics import CameraStatistics
 from enet_ros.ros.worker import Worker
 from enet_ros.segmenter import Segmenter
 
@@ -81,6 +85,8 @@ class SegmentNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._change_parameters)
         self.create_service(SetBool, '~/enable', self._enable)
         self._diagnostics = DiagnosticsPublisher(self, self._reports)
+        for warning in shared_memory_warnings():
+            self.get_logger().warning(warning)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model, make the engine and the publishers."""
@@ -124,6 +130,7 @@ class SegmentNode(LifecycleNode):
         self._worker = self._segmenter = None
         remove_class_table(self)
         gc.collect()  # engines are large, and exceptions may hold them in cycles
+        return_freed_memory()
 
     def counts(self) -> str:
         """Return how many images were segmented and overwritten, as text for the log."""
@@ -246,7 +253,9 @@ class SegmentNode(LifecycleNode):
         """Return what the diagnostics need to know about each camera."""
         state, error = self._state_machine.current_state[1], '' if self.failure is None else one_line(self.failure)
         if self._segmenter is None:
-            return [CameraReport.unconfigured(state, self._enabled, error)]
+            topic = self.resolve_topic_name('image')
+            nothing = CameraStatistics().snapshot()
+            return [CameraReport('image', topic, '', QoSProfile(depth=1), state, self._enabled, None, 0, 0, nothing, error=error)]
         configuration = describe_configuration(self._segmenter.engine, self._segmenter.model)
         return [camera.report(state, configuration, error) for camera in self._cameras]
 
@@ -283,6 +292,7 @@ def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
     # Python must not raise KeyboardInterrupt: rclpy's own handler shuts the context down, as for SIGTERM. The exception
     # could come while a runtime creates the engine on its own thread, which crashes the process, or during the clean-up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
     initialized = False
     try:
         rclpy.init()
