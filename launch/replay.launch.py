@@ -68,7 +68,8 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         DeclareLaunchArgument('bag', description='Bag to play'),
         DeclareLaunchArgument('rate', default_value='1.0', description='Speed: 2.0 = twice as fast as recorded'),
-        DeclareLaunchArgument('start_offset', default_value='0.0', description='Seconds of the bag to leave out at its start'),
+        DeclareLaunchArgument('start_offset', default_value='0.0',
+                              description='Seconds of the bag to leave out at its start'),
         DeclareLaunchArgument('loop', default_value='false', choices=['true', 'false'],
                               description='Play again and again, until interrupted'),
         # of the player or of the node; once, because the other then ends, too

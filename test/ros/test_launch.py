@@ -35,7 +35,8 @@ from enet_ros.ros.parameters import PARAMETERS
 
 ROS2 = shutil.which('ros2') or 'ros2'  # the tests of replays put another one first into PATH
 OWN_ARGUMENTS = {
-    'segment': {'image_topic', 'camera_info_topic', 'node_name', 'namespace', 'params_file', 'use_sim_time', 'respawn', 'log_level'},
+    'segment': {'image_topic', 'camera_info_topic', 'node_name', 'namespace', 'params_file', 'use_sim_time', 'respawn',
+                'log_level'},
 }
 OWN_ARGUMENTS['multi_camera'] = OWN_ARGUMENTS['segment'] | {'cameras_file'}
 OWN_ARGUMENTS['replay'] = OWN_ARGUMENTS['segment'] | {'bag', 'rate', 'start_offset', 'loop'}
@@ -127,8 +128,8 @@ def test_arguments_reach_the_node_and_labels_come_back(tester: Node, small: tupl
         camera.publish(_image('front'))
         return bool(labels and infos)
 
-    with _launched(tmp_path / 'log', 'segment', *small, 'image_topic:=/front/image_raw', 'namespace:=robot', 'node_name:=seg',
-                   'output_size:=network', 'classes:=Road, Car', 'overlay_alpha:=1') as launch:
+    with _launched(tmp_path / 'log', 'segment', *small, 'image_topic:=/front/image_raw', 'namespace:=robot',
+                   'node_name:=seg', 'output_size:=network', 'classes:=Road, Car', 'overlay_alpha:=1') as launch:
         launch.wait_for(shoot)
         assert (labels[0].width, labels[0].height, labels[0].header.frame_id) == (64, 32, 'front')
         assert set(labels[0].data) <= {3, 8, 255}
@@ -167,7 +168,8 @@ def test_each_camera_of_the_list_has_its_own_topics(tester: Node, small: tuple[s
     infos: dict[str, CameraInfo] = {}
     for name in ('front', 'left'):
         tester.create_subscription(Image, f'/robot/enet/{name}/labels', lambda m, name=name: labels.update({name: m}), 1)
-        tester.create_subscription(CameraInfo, f'/robot/enet/{name}/camera_info', lambda m, name=name: infos.update({name: m}), 1)
+        tester.create_subscription(CameraInfo, f'/robot/enet/{name}/camera_info',
+                                   lambda m, name=name: infos.update({name: m}), 1)
     images = {topic: tester.create_publisher(Image, topic, 1) for topic in ('/a/image_raw', '/robot/b/image')}
     camera_infos = [tester.create_publisher(CameraInfo, topic, 1) for topic in ('/a/camera_info', '/b/info')]
 
@@ -181,7 +183,8 @@ def test_each_camera_of_the_list_has_its_own_topics(tester: Node, small: tuple[s
     with _launched(tmp_path / 'log', 'multi_camera', *small, f'cameras_file:={cameras}', 'namespace:=robot') as launch:
         launch.wait_for(shoot)
         assert launch.log.count('process started') == 1
-    assert {name: message.header.frame_id for name, message in labels.items()} == {'front': '/a/image_raw', 'left': '/robot/b/image'}
+    frames = {name: message.header.frame_id for name, message in labels.items()}
+    assert frames == {'front': '/a/image_raw', 'left': '/robot/b/image'}
 
 
 def test_a_bad_list_of_cameras_is_an_error_of_one_line(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ if find_spec('launch_testing') is None:
 
 
 def test_the_node_under_launch_testing(small_model: Path) -> None:
-    done = subprocess.run([sys.executable, '-m', 'launch_testing.launch_test', str(ROOT / 'test' / 'launch' / 'segment.py')],
-                          env={**os.environ, 'ENET_TEST_MODEL': str(small_model)}, capture_output=True, text=True, timeout=200)
+    test = ROOT / 'test' / 'launch' / 'segment.py'
+    done = subprocess.run([sys.executable, '-m', 'launch_testing.launch_test', str(test)],
+                          env={**os.environ, 'ENET_TEST_MODEL': str(small_model)}, capture_output=True, text=True,
+                          timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     assert 'Ran 2 tests' in done.stderr + done.stdout and 'Ran 1 test ' in done.stderr + done.stdout
