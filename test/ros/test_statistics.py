@@ -154,7 +154,7 @@ def test_memory_is_bounded(statistics: CameraStatistics, clock: Clock) -> None:
             statistics.count_refused('bad')
             statistics.count_lost(1)
         sizes.append(size())
-    assert len(set(sizes)) == 1
+    assert max(sizes) < 1.1 * sizes[0]
 
 
 def test_counts_are_complete_with_many_threads() -> None:
