@@ -154,7 +154,7 @@ def test_memory_is_bounded(statistics: CameraStatistics, clock: Clock) -> None:
             statistics.count_refused('bad')
             statistics.count_lost(1)
         sizes.append(size())
-    assert len(set(sizes)) == 1
+    assert max(sizes) < 1.1 * sizes[0]
 
 
 def test_counts_are_complete_with_many_threads() -> None:
@@ -164,7 +164,6 @@ def test_counts_are_complete_with_many_threads() -> None:
         for _ in range(2000):
             statistics.count_received(0.1)
             statistics.count_overwritten()
-        statistics.snapshot()
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -172,6 +171,9 @@ def test_counts_are_complete_with_many_threads() -> None:
         threads = [threading.Thread(target=count) for _ in range(4)]
         for thread in threads:
             thread.start()
+        while any(thread.is_alive() for thread in threads):
+            totals = statistics.snapshot().totals  # while the others count
+            assert 0 <= totals.received - totals.overwritten <= len(threads)
         for thread in threads:
             thread.join()
     finally:
