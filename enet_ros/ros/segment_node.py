@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -37,6 +38,7 @@ from enet_ros.ros.diagnostics import CameraReport, DiagnosticsPublisher, describ
 from enet_ros.ros.log import LogThrottle, forward_log
 from enet_ros.ros.memory import keep_freed_memory, return_freed_memory
 from enet_ros.ros.node_parameters import TABLE, declare_class_table, declare_parameters, read_parameters, remove_class_table
+from enet_ros.ros.parameter_files import unused_parameter_files
 from enet_ros.ros.parameters import Changes
 from enet_ros.ros.settings import Settings, camera_names
 from enet_ros.ros.shared_memory import shared_memory_warnings
@@ -71,6 +73,8 @@ class SegmentNode(LifecycleNode):
         except ValueError as error:
             raise UsageError("a parameter is set to [], an empty list: use '' for an empty text") from error
         forward_log(self.get_logger())
+        for warning in unused_parameter_files(sys.argv, self.get_fully_qualified_name()):
+            self.get_logger().warning(warning)
         declare_parameters(self)
         self.failure: Exception | None = None
         """Why the last transition failed."""
@@ -293,6 +297,8 @@ def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
     # could come while a runtime creates the engine on its own thread, which crashes the process, or during the clean-up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_freed_memory()
+    # Fast DDS: send on a thread of its own, so that a subscriber that hangs costs the worker no time
+    os.environ.setdefault('RMW_FASTRTPS_PUBLICATION_MODE', 'ASYNCHRONOUS')
     initialized = False
     try:
         rclpy.init()
