@@ -92,9 +92,7 @@ class Bench(Node):
             for name in names if subscribe
         ]
         self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 1)
-        self._messages = [
-            _to_jpeg(image) if transport == 'compressed' else to_message(to_rgb(image, 'bgr'), 'rgb8', Header()) for image in images
-        ]
+        self._messages = [_to_jpeg(image) if transport == 'compressed' else _to_raw(image) for image in images]
         self._sent: dict[tuple[str, int, int], float] = {}
         self._answered = Counter[str]()
 
@@ -206,6 +204,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run node and engine and return the figures."""
     names = [f'c{number}' for number in range(arguments.cameras)] if arguments.cameras > 1 else ['']
     parameters = {
+        'model': arguments.model,
         'backend': arguments.backend, 'precision': arguments.precision, 'threads': arguments.threads,
         'width': arguments.network[0], 'height': arguments.network[1], 'image_transport': arguments.transport,
     }
@@ -227,7 +226,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         stack.callback(bench.destroy_node)
         stack.enter_context(spinning(bench))
         bench.wait_for_node(node)
-        timer = EngineTimer(default_model(), spec)
+        timer = EngineTimer(arguments.model, spec)
         bench.play(TURN, arguments.rate)  # warm-up
         bench.reset()
         cpu = elapsed = 0.0
@@ -244,9 +243,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     playing = round(arguments.seconds / TURN) * TURN
     engine_spec = timer.engine.spec
     return {
-        'size': '{}x{}'.format(*arguments.size), 'rate': arguments.rate, 'transport': arguments.transport, 'busy': arguments.busy,
+        'size': '{}x{}'.format(*arguments.size), 'rate': arguments.rate, 'transport': arguments.transport,
+        'busy': arguments.busy,
         'backend': engine_spec.backend, 'precision': engine_spec.precision, 'threads': arguments.threads,
         'network': f'{engine_spec.width}x{engine_spec.height}', 'parameters': arguments.p,
+        'subscribed': not arguments.no_subscriber,
         'end_to_end_ms': end_to_end, 'engine_ms': engine,
         'outside_engine_ms': end_to_end['p50'] - engine['p50'] if end_to_end and engine else None,
         'stages_ms': bench.stages,
@@ -263,10 +264,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def print_report(report: dict[str, Any]) -> None:
     """Print the figures for people."""
-    print(f'images        {report["size"]} at {report["rate"]:g} Hz, {report["transport"]}; {report["busy"]} busy processes\n'
+    print(f'images        {report["size"]} at {report["rate"]:g} Hz, {report["transport"]}; '
+          f'{report["busy"]} busy processes\n'
           f'engine        {report["backend"]} {report["precision"]} at {report["network"]}, threads: {report["threads"]}')
     for title, key in (('end to end', 'end_to_end_ms'), ('engine alone', 'engine_ms')):
-        print(f'{title:13} ' + (', '.join(f'{name} {value:.2f}' for name, value in report[key].items()) + ' ms' or 'none'))
+        percentiles = ', '.join(f'{name} {value:.2f} ms' for name, value in report[key].items())
+        print(f'{title:13} {percentiles or "none"}')
     if report['outside_engine_ms'] is not None:
         print(f'difference    p50 {report["outside_engine_ms"]:.2f} ms')
     for name, stages in report['stages_ms'].items():
@@ -285,6 +288,10 @@ def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 def _prefix(camera: str) -> str:
     return f'{camera}/' if camera else ''
+
+
+def _to_raw(image: NDArray[np.uint8]) -> Image:
+    return to_message(to_rgb(image, 'bgr'), 'rgb8', Header())
 
 
 def _to_jpeg(image: NDArray[np.uint8]) -> CompressedImage:
@@ -310,6 +317,7 @@ def main() -> int:
     parser.add_argument('--busy', type=int, default=0, metavar='N', help='busy processes beside the node (default: 0)')
     parser.add_argument('--no-subscriber', action='store_true',
                         help='do not subscribe to the labels: measures CPU and memory')
+    parser.add_argument('--model', type=Path, default=default_model(), metavar='FILE', help='model file')
     parser.add_argument('--backend', choices=BACKENDS, default='auto', help='parameter of the node')
     parser.add_argument('--precision', choices=PRECISIONS, default='auto', help='parameter of the node')
     parser.add_argument('--threads', type=int, default=0, help='parameter of the node')
