@@ -38,13 +38,13 @@ def decode(data: bytes, flags: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
     try:
         image = thread.submit(cv2.imdecode, np.frombuffer(data, np.uint8), flags).result()
     except cv2.error as error:
-        raise ImageError(f'it cannot be decoded: {one_line(error)}') from error
+        raise ImageError(f'cannot be decoded: {one_line(error)}') from error
     finally:
         text = _read_all(complaints)
     if image is None:
-        raise ImageError('it cannot be decoded')
+        raise ImageError('cannot be decoded: check what publishes it')
     if damage := _DAMAGED.search(text):
-        raise ImageError(f'it is damaged or incomplete: {damage[0]}')
+        raise ImageError(f'is damaged, {damage[0]}: check the camera driver and the network')
     return image
 
 

@@ -33,6 +33,8 @@ class Encoding:
     """Bytes per pixel; of the first plane if there are two."""
     block: tuple[int, int] = (1, 1)
     """Width and height of the pixels that share a colour. The size of an image must be a multiple of it."""
+    smallest: int = 1
+    """Smallest width and height: OpenCV makes smaller Bayer images black."""
     planar: bool = False
     """Below the plane of luma is one of colour, with half as many rows."""
 
@@ -46,7 +48,7 @@ ENCODINGS = {
     'rgb16': Encoding(6), 'bgr16': Encoding(6), 'rgba16': Encoding(8), 'bgra16': Encoding(8), 'mono16': Encoding(2),
     **{name: Encoding(2, (2, 1)) for name in ('yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv')},
     **{name: Encoding(1, (2, 2), planar=True) for name in ('nv12', 'nv21')},
-    **{f'bayer_{pattern}{bits}': Encoding(bits // 8, (2, 2))
+    **{f'bayer_{pattern}{bits}': Encoding(bits // 8, smallest=3)
        for pattern in ('rggb', 'bggr', 'gbrg', 'grbg') for bits in (8, 16)},
 }
 """All encodings that are read, by name."""
@@ -73,8 +75,8 @@ def check_fields(message: ImageFields, max_pixels: int) -> Encoding:
     means true.
 
     Raises:
-        ImageMessageError: the size is not allowed, the encoding is unknown or cannot have this size, the step is smaller than
-            a row, or bytes are missing.
+        ImageMessageError: the size is not allowed, the encoding is unknown or cannot have this size, the step is smaller
+            than a row, or bytes are missing.
 
     """
     width, height, name, step = message.width, message.height, message.encoding, message.step
@@ -86,6 +88,9 @@ def check_fields(message: ImageFields, max_pixels: int) -> Encoding:
     if width % encoding.block[0] or height % encoding.block[1]:
         raise ImageMessageError(f'{width}x{height} image with encoding {quoted(name)}: its size must be a multiple of '
                                 f'{encoding.block[0]}x{encoding.block[1]}')
+    if min(width, height) < encoding.smallest:
+        raise ImageMessageError(f'{width}x{height} image with encoding {quoted(name)}: its size must be at least '
+                                f'{encoding.smallest}x{encoding.smallest}')
     row_bytes = width * encoding.pixel_bytes
     if step < row_bytes:
         raise ImageMessageError(f'{width}x{height} image with encoding {quoted(name)} and step {step}: '

@@ -51,17 +51,19 @@ def read_header(data: bytes | memoryview) -> ImageHeader:
 
     """
     if is_png(data):
-        start = bytes(data[8:33])
-        if len(start) == 25 and start[:8] == b'\0\0\0\rIHDR':
-            return ImageHeader(int.from_bytes(start[8:12], 'big'), int.from_bytes(start[12:16], 'big'), start[17] == _PNG_GREY)
+        width, height = int.from_bytes(data[16:20], 'big'), int.from_bytes(data[20:24], 'big')
+        if data[8:16] == b'\0\0\0\rIHDR' and len(data) >= 33:
+            return ImageHeader(width, height, grey=data[25] == _PNG_GREY)
     elif is_jpeg(data):
         for marker, start in _jpeg_segments(data):
             if marker in _START_OF_FRAME:
-                frame = bytes(data[start + 4 : start + 10])  # after marker and length: precision, height, width, channels
-                return ImageHeader(int.from_bytes(frame[3:5], 'big'), int.from_bytes(frame[1:3], 'big'), frame[5:] == b'\1')
+                # marker and length (4 bytes), precision (1), height (2), width (2), number of channels (1)
+                height = int.from_bytes(data[start + 5 : start + 7], 'big')
+                width = int.from_bytes(data[start + 7 : start + 9], 'big')
+                return ImageHeader(width, height, grey=data[start + 9 : start + 10] == b'\1')
     else:
-        raise ImageError('it is neither PNG nor JPEG')
-    raise ImageError('its header is damaged or incomplete')
+        raise ImageError('is neither PNG nor JPEG: publish one of them')
+    raise ImageError('has a damaged or incomplete header: check the camera driver and the network')
 
 
 def is_whole(data: bytes) -> bool:
@@ -92,7 +94,7 @@ def without_metadata(data: bytes) -> bytes:
         # bit 5 of the first letter, lower case, is set for ancillary chunks
         return _PNG_START + b''.join(chunk for kind, chunk in _png_chunks(data) if not kind[0] & 0x20)
     if data.count(bytes((0xFF, _START_OF_SCAN))) > _MOST_SCANS:
-        raise ImageError(f'it has more than {_MOST_SCANS} scans')
+        raise ImageError(f'has more than {_MOST_SCANS} scans: publish baseline JPEG')
     return data
 
 

@@ -1,7 +1,7 @@
 """Read sensor_msgs images from a topic or a bag into arrays. Any object with the fields of the message is accepted.
 
-rgb8 and bgr8 are views without a copy. Every other encoding is converted by a library. Nothing is decoded or allocated before
-the size of the image has been checked.
+rgb8 and bgr8 are views without a copy. Every other encoding is converted by a library. Nothing is decoded or allocated
+before the size of the image has been checked.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
@@ -53,7 +53,7 @@ class ImageReader:
 
         """
         if hasattr(message, 'format'):
-            self._read_header(message)
+            self._read_header(cast('CompressedImageFields', message))
         else:
             check_fields(message, self._max_pixels)
 
@@ -69,7 +69,8 @@ class ImageReader:
         rows, row_bytes = encoding.rows(height), width * encoding.pixel_bytes
         data = np.frombuffer(message.data, np.uint8)
         if name in ('rgb8', 'bgr8'):
-            return np.lib.stride_tricks.as_strided(data, (height, width, 3), (step, 3, 1)), 'rgb' if name == 'rgb8' else 'bgr'
+            pixels = np.lib.stride_tricks.as_strided(data, (height, width, 3), (step, 3, 1))
+            return pixels, 'rgb' if name == 'rgb8' else 'bgr'
         packed = SimpleNamespace(
             encoding=name, width=width, height=rows, step=row_bytes,
             is_bigendian=int(bool(message.is_bigendian) and '16' in name),  # some drivers set it for 8-bit encodings
@@ -95,7 +96,7 @@ class ImageReader:
         data = bytes(message.data)
         try:
             if not is_whole(data):
-                raise ImageError('it is damaged or incomplete')
+                raise ImageError('is damaged or incomplete: check the camera driver and the network')
             image = decode(without_metadata(data), flags)
         except ImageError as error:
             raise _refusal(message, error) from error
@@ -129,5 +130,4 @@ class ImageReader:
 
 
 def _refusal(message: CompressedImageFields, error: ImageError) -> ImageMessageError:
-    return ImageMessageError(f'compressed image of {len(message.data)} bytes with format {quoted(message.format)} cannot be '
-                             f'used, {error}: publish JPEG or PNG')
+    return ImageMessageError(f'compressed image of {len(message.data)} bytes with format {quoted(message.format)} {error}')

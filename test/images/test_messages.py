@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import random
+import resource
+from contextlib import suppress
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+from image_data import png, text_bomb, with_frame_size
 
 from enet_ros.errors import ImageMessageError
 from enet_ros.images.converters import Converter, CvBridgeConverter, RosbagsConverter, usable_converters
+from enet_ros.images.encodings import ENCODINGS
 from enet_ros.images.messages import ImageReader
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
@@ -134,13 +139,54 @@ def test_the_padding_of_the_last_row_may_be_missing() -> None:
     ({'encoding': '32FC1', 'step': 32, 'data': b'\0' * 192}, '32FC1'),
     ({'encoding': '8UC3'}, 'encoding "8UC3" does not define colours: publish rgb8'),
     ({'encoding': 'mono16', 'step': 8}, 'step 8: step must be at least 16'),
-], ids=str)
+    ({'width': 2**31, 'height': 2**31, 'step': 2**32 - 1}, 'more than max_pixels, 50000000'),
+    ({'step': 2**32 - 1}, 'has 144 bytes instead of 21474836499'),
+    ({'encoding': 'yuv422', 'width': 7}, 'must be a multiple of 2x1'),
+    ({'encoding': 'nv12', 'height': 5}, 'must be a multiple of 2x2'),
+    ({'encoding': 'bayer_rggb8', 'width': 1, 'height': 1}, 'must be at least 3x3'),
+    ({'encoding': '8U'}, 'does not define colours'),
+    ({'encoding': '8UC' + '9' * 5000}, 'encoding "8UC9'),
+], ids=lambda value: str(value)[:60])
 def test_an_invalid_message_is_refused_in_one_line(change: dict[str, object], reason: str) -> None:
     message = _message(RGB, 'rgb8')
     vars(message).update(change)
-    with pytest.raises(ImageMessageError, match=reason) as caught:
-        ImageReader().read(message)
-    assert '\n' not in str(caught.value)
+    for refuse in (ImageReader().check, ImageReader().read):
+        with pytest.raises(ImageMessageError, match=reason) as caught:
+            refuse(message)
+        assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('encoding', ENCODINGS)
+def test_every_encoding_of_the_table_is_converted(encoding: str) -> None:
+    layout = ENCODINGS[encoding]
+    pixels = np.full((layout.rows(4), 4, layout.pixel_bytes), 128, np.uint8)
+    message = _message(pixels, encoding, height=4)
+    ImageReader().check(message)
+    rgb = _read_rgb(ImageReader(), message)
+    assert rgb.shape == (4, 4, 3) and np.abs(rgb.astype(int) - 128).max() <= 2
+
+
+def test_images_of_at_most_max_pixels_are_read() -> None:
+    jpeg = SimpleNamespace(format='jpeg', data=cv2.imencode('.jpg', RGB)[1].tobytes())
+    for read, message in (('read', _message(RGB, 'rgb8')), ('read_compressed', jpeg)):
+        assert getattr(ImageReader(48), read)(message)[0].shape == (6, 8, 3)
+        for method in (read, 'check'):
+            with pytest.raises(ImageMessageError, match='8x6 pixels, more than max_pixels, 47'):
+                getattr(ImageReader(47), method)(message)
+
+
+@pytest.mark.parametrize('big', [1, 2, 255])
+def test_every_value_but_zero_means_big_endian(big: int) -> None:
+    message = _message((RGB.astype('<u2') * 256 + 1).astype('>u2'), 'rgb16')
+    expected = _read_rgb(ImageReader(), message).copy()
+    message.is_bigendian = big
+    assert (_read_rgb(ImageReader(), message) == expected).all()
+
+
+def test_bytes_after_the_last_row_are_ignored() -> None:
+    message = _message(RGB, 'rgb8')
+    message.data += b'\7' * 1000
+    assert (ImageReader().read(message)[0] == RGB).all()
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg'])
@@ -227,3 +273,64 @@ def test_text_of_a_publisher_is_quoted_and_short() -> None:
 def test_compressed_bytes_that_are_not_an_image_are_refused(data: bytes) -> None:
     with pytest.raises(ImageMessageError, match=f'{len(data)} bytes with format "jpeg"'):
         ImageReader().read_compressed(SimpleNamespace(format='jpeg', data=data))
+
+
+@pytest.mark.parametrize(('data', 'reason'), [
+    (png(1_000_000, 1_000, 1), '1000000x1000 pixels, more than max_pixels'),
+    (png(2**31, 2**31, 0), 'more than max_pixels'),
+    (with_frame_size(cv2.imencode('.jpg', RGB)[1].tobytes(), 65535, 65535), 'more than max_pixels'),
+    (with_frame_size(cv2.imencode('.jpg', RGB)[1].tobytes(), 8, 0), '8x0 pixels'),
+    (b'GIF89a' + bytes(100), 'neither PNG nor JPEG: publish one'),
+    (b'RIFF\0\0\0\0WEBP' + bytes(100), 'neither PNG nor JPEG'),
+], ids=['png bomb', 'png 2^31', 'jpeg 65535', 'jpeg without height', 'gif', 'webp'])
+def test_a_compressed_image_is_refused_before_it_is_decoded(
+    data: bytes, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(cv2, 'imdecode')
+    message = SimpleNamespace(format='jpeg', data=data)
+    for refuse in (ImageReader().check, ImageReader().read_compressed):
+        with pytest.raises(ImageMessageError, match=reason):
+            refuse(message)
+
+
+def test_a_truncated_compressed_image_is_refused() -> None:
+    for suffix in ('.png', '.jpg'):
+        data = cv2.imencode(suffix, SMOOTH)[1].tobytes()
+        for length in (*range(0, len(data), 97), len(data) - 1):
+            with pytest.raises(ImageMessageError):
+                ImageReader().read_compressed(SimpleNamespace(format='jpeg', data=data[:length]))
+
+
+def test_text_in_a_png_is_not_expanded() -> None:
+    begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert ImageReader().read_compressed(SimpleNamespace(format='png', data=text_bomb(100)))[0].shape == (4, 4, 3)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - begin < 100_000  # kB; it expands to 700 MB
+
+
+@pytest.mark.parametrize('image', [np.dstack((SMOOTH, SMOOTH[..., 0])), SMOOTH.astype(np.uint16) * 257],
+                         ids=['alpha', '16 bits'])
+def test_colours_with_a_bayer_format_are_read_as_8_bit_colours(image: np.ndarray) -> None:
+    data = cv2.imencode('.png', image)[1].tobytes()
+    read, channels = ImageReader().read_compressed(SimpleNamespace(format='bayer_rggb8; png compressed ', data=data))
+    assert channels == 'bgr' and read.dtype == np.uint8 and (read == SMOOTH).all()
+
+
+def test_mutated_messages_raise_nothing_but_image_message_error() -> None:
+    rng, reader = random.Random(0), ImageReader(max_pixels=1_000_000)
+    seeds = [cv2.imencode(suffix, SMOOTH)[1].tobytes() for suffix in ('.png', '.jpg')]
+    sizes = (0, 1, 2, 7, 8, 64, 255, 65535, 2**31, 2**32 - 1)
+    for _ in range(1000):
+        data = bytearray(rng.choice(seeds))
+        for _ in range(rng.randrange(1, 5)):
+            data[rng.randrange(len(data) if rng.random() < 0.5 else 200)] = rng.choice((0, 1, 0xC0, 0xD9, 0xDA, 0xFF))
+        raw = SimpleNamespace(width=rng.choice(sizes), height=rng.choice(sizes), is_bigendian=rng.randrange(256),
+                              encoding=rng.choice((*ENCODINGS, '8UC3', '')), step=rng.choice(sizes),
+                              data=bytes(rng.choice((0, 64, 4096))))
+        compressed = SimpleNamespace(format=rng.choice(('jpeg', '', 'bayer_rggb16; png')), data=bytes(data))
+        for read, message in ((reader.read, raw), (reader.read_compressed, compressed)):
+            with suppress(ImageMessageError):
+                pixels, _ = read(message)
+                reader.check(message)
+                assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
+    good = SimpleNamespace(format='png', data=seeds[0])
+    assert (reader.read_compressed(good)[0] == SMOOTH).all()
