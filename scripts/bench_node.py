@@ -207,6 +207,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         'model': arguments.model,
         'backend': arguments.backend, 'precision': arguments.precision, 'threads': arguments.threads,
         'width': arguments.network[0], 'height': arguments.network[1], 'image_transport': arguments.transport,
+        'image_timeout': 60.0,  # while the engine has its turn, no images come
     }
     command = [sys.executable, '-m', 'enet_ros.ros.segment_node', '--ros-args']
     settings = [f'{name}:={value}' for name, value in parameters.items()]
