@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -62,6 +63,7 @@ class Segmenter:
         self._output = _Output(resize_mode=resize_mode)
         self.configure(classes, output_size)
         self.engine = create_engine(model, spec)
+        self._segmenting = threading.RLock()
 
     def configure(self, classes: Sequence[str] | None = None, output_size: str | None = None) -> None:
         """Change the output from the next image on. None keeps a setting.
@@ -90,15 +92,19 @@ class Segmenter:
     def set_confidence(self, wanted: bool) -> None:
         """Compute confidence or not, from the next call of `segment` on. Return when that is so.
 
-        Each needs another engine, which this creates, from the cache where possible, while `segment` may use the old one.
+        Each needs another engine, which this creates, from the cache where possible, while `segment` uses the old one. The
+        old one is released at the end.
 
         Raises:
             EnetError: the engine cannot be created. The old one stays in use.
 
         """
-        spec = self.engine.spec
-        if spec.confidence != wanted:
-            self.engine = create_engine(self.model, replace(spec, confidence=wanted))
+        old = self.engine
+        if old.spec.confidence == wanted:
+            return
+        self.engine = create_engine(self.model, replace(old.spec, confidence=wanted))
+        with self._segmenting:
+            pass  # waits for a call that uses the old engine: its release takes time, which the other thread must not spend
 
     def segment(self, image: NDArray[np.uint8], channels: ChannelOrder) -> Segmentation:
         """Return the classes of `image` (H x W x 3, uint8, rows may be padded).
@@ -123,6 +129,10 @@ class Segmenter:
         for image in images:
             if image.ndim != 3 or image.shape[2] != 3 or not image.size or image.dtype != np.uint8:
                 raise ValueError(f'image has shape {image.shape} and type {image.dtype}: must be H x W x 3, uint8')
+        with self._segmenting:
+            return self._segment_all(images, channels)
+
+    def _segment_all(self, images: Sequence[NDArray[np.uint8]], channels: ChannelOrder) -> list[Segmentation]:
         engine, output = self.engine, self._output  # read once: another thread may replace them meanwhile
         spec = engine.spec
         segmentations: list[Segmentation] = []

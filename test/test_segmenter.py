@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import time
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -376,6 +377,37 @@ def test_images_that_are_being_segmented_keep_the_engine_they_started_with(model
     image = np.zeros((8, 8, 3), np.uint8)
     assert [each.confidence for each in segmenter.segment_all([image] * 3, 'rgb')] == [None] * 3
     assert segmenter.segment(image, 'rgb').confidence is not None
+
+
+def test_a_replaced_engine_is_not_released_by_the_thread_that_segments(model: ModelFile, street: np.ndarray) -> None:
+    segmenter = Segmenter(model, FP32)
+    engine, infer_started, replaced = segmenter.engine, threading.Event(), threading.Event()
+    released_by: list[threading.Thread] = []
+
+    class Slow:
+        """Computes until the new engine is in use."""
+
+        spec = engine.spec
+
+        def infer(self, images: np.ndarray) -> Prediction:
+            infer_started.set()
+            replaced.wait(timeout=30)
+            return engine.infer(images)
+
+    segmenter.engine = Slow()
+    weakref.finalize(segmenter.engine, lambda: released_by.append(threading.current_thread()))
+    segmenting = threading.Thread(target=segmenter.segment, args=(street, 'bgr'))
+    segmenting.start()
+    assert infer_started.wait(timeout=30)
+    switching = threading.Thread(target=segmenter.set_confidence, args=(True,))
+    switching.start()
+    while switching.is_alive() and not segmenter.engine.spec.confidence:
+        time.sleep(0.01)
+    assert switching.is_alive() and not released_by  # waits for the call
+    replaced.set()
+    switching.join()
+    segmenting.join()
+    assert released_by == [switching]
 
 
 def test_one_thread_segments_while_another_switches_confidence(model: ModelFile, street: np.ndarray) -> None:

@@ -121,6 +121,8 @@ def compile_graph(graph: Path | bytes, spec: EngineSpec, *, count: bool = False)
     return core.compile_model(network, 'CPU', {
         'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': _TYPES[spec.precision], 'PERF_COUNT': count,
         'INFERENCE_NUM_THREADS': spec.threads,
+        # pinned threads cannot leave a busy core, and those of every process are pinned to the same cores, the first ones
+        'ENABLE_CPU_PINNING': False,
     })
 
 

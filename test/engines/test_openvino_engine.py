@@ -132,6 +132,30 @@ print(make().infer(image).labels.shape)
     assert (done.returncode, done.stdout) == (0, 'handled\n(1, 184, 240)\n'), done.stderr
 
 
+def test_the_threads_that_compute_may_use_any_core(shipped_model: Path, tmp_path: Path) -> None:
+    # otherwise two processes, each with one thread, would share the first core
+    done = _run("""
+stop = threading.Event()
+seen = set()
+
+def watch():
+    while not stop.wait(0.001):
+        for thread in map(int, os.listdir('/proc/self/task')):
+            seen.add(frozenset(os.sched_getaffinity(thread)))
+
+watcher = threading.Thread(target=watch)
+watcher.start()
+for threads in (0, 1):
+    engine = create_engine(model, EngineSpec('openvino', 'fp32', 240, 184, threads=threads))
+    for _ in range(20):
+        engine.infer(image)
+stop.set()
+watcher.join()
+assert seen == {frozenset(os.sched_getaffinity(0))}, seen
+""", shipped_model, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_forked_process_can_make_engines(shipped_model: Path, tmp_path: Path) -> None:
     done = _run("""
 make().infer(image)
