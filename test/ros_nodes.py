@@ -21,9 +21,12 @@ from enet_ros.images.synthetic import draw_scene
 rclpy = pytest.importorskip('rclpy', reason='needs ROS 2: scripts/test.sh installs it, or source your ROS installation')
 
 from builtin_interfaces.msg import Time
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.client import Client
 from rclpy.node import Node
-from rclpy.parameter import Parameter
+from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -54,6 +57,7 @@ class Robot(Node):
         self.create_subscription(Image, 'enet/labels', lambda m: self._keep(self.labels, m), 50)
         self.create_subscription(Image, 'enet/overlay', lambda m: self._keep(self.overlays, m), 50)
         self._parameters = AsyncParameterClient(self, 'enet')
+        self._service_clients: dict[str, Client] = {}
         self._arrived = threading.Condition()
         self.sent = 0
 
@@ -110,6 +114,29 @@ class Robot(Node):
         """Set parameters of the node, all or none."""
         parameters = [Parameter(name, value=value) for name, value in values.items()]
         return self._call(lambda client: client.set_parameters_atomically(parameters)).result
+
+    def get(self, name: str) -> object:
+        """Return the value of a parameter of the node."""
+        return parameter_value_to_python(self._call(lambda client: client.get_parameters([name])).values[0])
+
+    def change_state(self, transition: str) -> bool:
+        """Ask for a lifecycle transition, such as configure, and return whether it succeeded."""
+        request = ChangeState.Request(transition=Transition(label=transition))
+        return self.call(ChangeState, 'enet/change_state', request).success
+
+    def state(self) -> str:
+        """Return the label of the lifecycle state of the node."""
+        return self.call(GetState, 'enet/get_state', GetState.Request()).current_state.label
+
+    def call(self, kind: type, name: str, request: object) -> object:
+        """Call a service and return its response."""
+        if name not in self._service_clients:
+            self._service_clients[name] = self.create_client(kind, name)
+        client = self._service_clients[name]
+        assert client.wait_for_service(PATIENCE), f'there is no service {name}'
+        future = client.call_async(request)
+        wait_until(future.done, lambda: f'the service {name} does not answer')
+        return future.result()
 
     def describe(self) -> dict[str, ParameterDescriptor]:
         """Return the descriptors of all parameters of the node."""

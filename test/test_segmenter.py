@@ -222,7 +222,7 @@ def resizing(model: ModelFile) -> dict[str, Segmenter]:
 def test_a_letterboxed_image_gets_the_labels_of_the_same_image_padded_by_hand(resizing: dict[str, Segmenter]) -> None:
     for (width, height), x, y in (((96, 40), 0, 12), ((40, 64), 28, 0)):
         image = draw_scene(5, width, height)[0]
-        padded = cv2.copyMakeBorder(image, y, y, x, x, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+        padded = cv2.copyMakeBorder(image, y, y, x, x, cv2.BORDER_CONSTANT, value=(80, 80, 80))
         expected = resizing['stretch'].segment(padded, 'bgr')
         boxed = resizing['letterbox'].segment(image, 'bgr')
         assert (boxed.labels == expected.labels[y : y + height, x : x + width]).all()

@@ -21,7 +21,7 @@ class ManagerBond:
         self._node = node
         self._bond = None
         if bondpy is None:
-            node.get_logger().info('no bond, because bondpy is not installed: set bond_timeout to 0.0 for the lifecycle manager')
+            node.get_logger().info('no bond: install bondpy, or set bond_timeout of the lifecycle manager to 0.0')
             return
         self._bond = bondpy.Bond(node, 'bond', node.get_name())
         self._bond.set_heartbeat_period(_HEARTBEAT_PERIOD)

@@ -28,6 +28,11 @@ from enet_ros.ros.settings import Settings
 from enet_ros.ros.statistics import CameraStatistics, stamp_age
 from enet_ros.segmenter import Segmentation, Segmenter
 
+try:
+    from rclpy.event_handler import QoSMessageLostInfo, SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import QoSMessageLostInfo, SubscriptionEventCallbacks
+
 
 @dataclass(frozen=True)
 class Arrival:
@@ -100,7 +105,8 @@ class Camera:
             return
         self._subscriptions = [
             self._node.create_subscription(
-                self._message_type, self.topic, self._on_image, self._qos, qos_overriding_options=overridable()
+                self._message_type, self.topic, self._on_image, self._qos, qos_overriding_options=overridable(),
+                event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost),
             ),
             # best effort matches every publisher
             self._node.create_subscription(
@@ -165,13 +171,16 @@ class Camera:
     def report(self, state: str, configuration: Mapping[str, str], error: str) -> CameraReport:
         """Return what the diagnostics need, with the `state` of the node and why its last transition failed."""
         return CameraReport(
-            self.name or 'image', self.topic, f'sensor_msgs/msg/{self._message_type.__name__}', self._qos, state, self.enabled,
-            self._subscribed_at, self._values['image_timeout'], self._values['max_image_age'], self.statistics.snapshot(),
-            self._health.problems, configuration, error,
+            self.name or 'image', self.topic, f'sensor_msgs/msg/{self._message_type.__name__}', self._qos, state,
+            self.enabled, self._subscribed_at, self._values['image_timeout'], self._values['max_image_age'],
+            self.statistics.snapshot(), self._health.latest, configuration, error,
         )
 
     def _on_info(self, message: CameraInfo) -> None:
         self._info = message
+
+    def _on_lost(self, event: QoSMessageLostInfo) -> None:
+        self.statistics.count_lost(event.total_count_change)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         arrival = Arrival(self, message, time.monotonic())

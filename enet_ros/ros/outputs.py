@@ -85,8 +85,8 @@ class Outputs:
         self._announced = classes
 
     def publish(
-        self, header: Header, image: NDArray[np.uint8], channels: ChannelOrder, segmentation: Segmentation, settings: Settings,
-        info: CameraInfo | None,
+        self, header: Header, image: NDArray[np.uint8], channels: ChannelOrder, segmentation: Segmentation,
+        settings: Settings, info: CameraInfo | None,
     ) -> None:
         """Publish the results for `image` (H x W x 3, uint8) with its `header`. `info` is that of the camera, if known."""
         labels = segmentation.labels

@@ -133,8 +133,8 @@ PARAMETERS = (
     NodeParameter('lazy', True, 'Segment only while something subscribes to an output'),
     NodeParameter('lazy_subscription', False, 'Also subscribe to the camera only while something subscribes to an output'),
     NodeParameter('image_timeout', 2.0, 'Seconds without an image after which the diagnostics warn', range=Range(0.1, 3600)),
-    NodeParameter('max_image_age', 1.0, 'Seconds from the stamp of an image to its arrival above which the diagnostics warn; '
-                  '0 = no warning', range=Range(0, 3600)),
+    NodeParameter('max_image_age', 1.0, 'Seconds from the stamp of an image to its arrival above which the diagnostics '
+                  'warn; 0 = no warning', range=Range(0, 3600)),
     NodeParameter('min_sharpness', 0.0, 'Sharpness of an image below which the diagnostics warn of blur; 0 = no warning',
                   range=Range(0, 1_000_000)),
     NodeParameter('autostart', True, 'Configure and activate at start; false = wait for lifecycle transitions',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
 from rclpy.timer import Timer
 from rclpy.utilities import remove_ros_args
 from std_srvs.srv import SetBool
@@ -34,9 +36,13 @@ from enet_ros.ros.bond import ManagerBond
 from enet_ros.ros.camera import Camera
 from enet_ros.ros.diagnostics import CameraReport, DiagnosticsPublisher, describe_configuration
 from enet_ros.ros.log import LogThrottle, forward_log
+from enet_ros.ros.memory import keep_freed_memory, return_freed_memory
 from enet_ros.ros.node_parameters import TABLE, declare_class_table, declare_parameters, read_parameters, remove_class_table
+from enet_ros.ros.parameter_files import unused_parameter_files
 from enet_ros.ros.parameters import Changes
 from enet_ros.ros.settings import Settings, camera_names
+from enet_ros.ros.shared_memory import shared_memory_warnings
+from enet_ros.ros.statistics import CameraStatistics
 from enet_ros.ros.worker import Worker
 from enet_ros.segmenter import Segmenter
 
@@ -67,6 +73,8 @@ class SegmentNode(LifecycleNode):
         except ValueError as error:
             raise UsageError("a parameter is set to [], an empty list: use '' for an empty text") from error
         forward_log(self.get_logger())
+        for warning in unused_parameter_files(sys.argv, self.get_fully_qualified_name()):
+            self.get_logger().warning(warning)
         declare_parameters(self)
         self.failure: Exception | None = None
         """Why the last transition failed."""
@@ -124,6 +132,7 @@ class SegmentNode(LifecycleNode):
         self._worker = self._segmenter = None
         remove_class_table(self)
         gc.collect()  # engines are large, and exceptions may hold them in cycles
+        return_freed_memory()
 
     def counts(self) -> str:
         """Return how many images were segmented and overwritten, as text for the log."""
@@ -152,6 +161,8 @@ class SegmentNode(LifecycleNode):
             camera = Camera(self, name, values, segmenter, reader, self._worker.wake, self._log_error)
             camera.enabled = self._enabled
             self._cameras.append(camera)
+        for warning in shared_memory_warnings():
+            self.get_logger().warning(warning)
 
     def _activate(self) -> None:
         assert self._worker is not None and self._segmenter is not None
@@ -246,7 +257,9 @@ class SegmentNode(LifecycleNode):
         """Return what the diagnostics need to know about each camera."""
         state, error = self._state_machine.current_state[1], '' if self.failure is None else one_line(self.failure)
         if self._segmenter is None:
-            return [CameraReport.unconfigured(state, self._enabled, error)]
+            topic = self.resolve_topic_name('image')
+            return [CameraReport('image', topic, '', QoSProfile(depth=1), state, self._enabled, None, 0, 0,
+                                 CameraStatistics().snapshot(), error=error)]
         configuration = describe_configuration(self._segmenter.engine, self._segmenter.model)
         return [camera.report(state, configuration, error) for camera in self._cameras]
 
@@ -283,6 +296,9 @@ def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
     # Python must not raise KeyboardInterrupt: rclpy's own handler shuts the context down, as for SIGTERM. The exception
     # could come while a runtime creates the engine on its own thread, which crashes the process, or during the clean-up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
+    # Fast DDS: send on a thread of its own, so that a subscriber that hangs costs the worker no time
+    os.environ.setdefault('RMW_FASTRTPS_PUBLICATION_MODE', 'ASYNCHRONOUS')
     initialized = False
     try:
         rclpy.init()

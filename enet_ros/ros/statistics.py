@@ -59,8 +59,8 @@ class Snapshot:
     """By stage; empty if no image was segmented in the window."""
     refused: int
     """Images refused in the window."""
-    lost: int
-    """Images lost in the window."""
+    lost_share: float
+    """Share of the images in the window that DDS lost."""
     age: float | None
     """Median of the seconds from stamp to arrival in the window; negative for stamps in the future; None = not known."""
     last_image: float | None
@@ -135,6 +135,7 @@ class CameraStatistics:
             arrivals = [arrival for arrival in self._arrivals if arrival[0] >= start]
             segmented = [image for image in self._segmented if image[0] >= start]
             ages = [age for _, age in arrivals if age is not None]
+            lost = sum(number for moment, number in self._lost if moment >= start)
             return Snapshot(
                 time=now,
                 totals=Totals(**self._counts),
@@ -142,7 +143,7 @@ class CameraStatistics:
                 fps_out=_rate([moment for moment, _ in segmented], now),
                 latencies=_latencies([seconds for _, seconds in segmented]),
                 refused=sum(moment >= start for moment in self._refused),
-                lost=sum(number for moment, number in self._lost if moment >= start),
+                lost_share=lost / (lost + len(arrivals)) if lost else 0.0,
                 # the median: when ROS time jumps, the ages of a few images are wrong
                 age=statistics.median(ages) if ages else None,
                 last_image=self._last_image,

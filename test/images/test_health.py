@@ -115,6 +115,11 @@ def test_sharpness_of_a_blurred_image_hardly_depends_on_its_size(scenes: list[ND
     assert sharpness(cv2.resize(blurred, size, interpolation=cv2.INTER_CUBIC)) == pytest.approx(sharpness(blurred), rel=0.15)
 
 
+def test_small_images_are_not_enlarged(scenes: list[NDArray[np.uint8]]) -> None:
+    small = cv2.resize(scenes[0], (160, 90))
+    assert sharpness(small) == pytest.approx(cv2.Laplacian(small[..., 1].copy(), cv2.CV_16S).var())
+
+
 def test_rows_may_be_padded(scenes: list[NDArray[np.uint8]]) -> None:
     padded = np.zeros((360, 641 * 3 + 1), np.uint8)
     view = np.lib.stride_tricks.as_strided(padded, (360, 640, 3), (641 * 3 + 1, 3, 1))
