@@ -173,6 +173,10 @@ class Process:
         """Wait until the log contains `text` after its first `start` characters."""
         wait_until(lambda: text in self.log()[start:], lambda: f'"{text}" is not in the log:\n{self.log()}')
 
+    def memory(self) -> int:
+        """Return the resident memory in bytes."""
+        return int(re.search(r'VmRSS:\s+(\d+) kB', Path(f'/proc/{self.popen.pid}/status').read_text())[1]) * 1024
+
     def peak_memory(self) -> int:
         """Return the largest resident memory so far, in bytes."""
         return int(re.search(r'VmHWM:\s+(\d+) kB', Path(f'/proc/{self.popen.pid}/status').read_text())[1]) * 1024

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -36,7 +35,7 @@ from enet_ros.ros.bond import ManagerBond
 from enet_ros.ros.camera import Camera
 from enet_ros.ros.diagnostics import CameraReport, DiagnosticsPublisher, describe_configuration
 from enet_ros.ros.log import LogThrottle, forward_log
-from enet_ros.ros.memory import keep_freed_memory, return_freed_memory
+from enet_ros.ros.memory import return_freed_memory
 from enet_ros.ros.node_parameters import TABLE, declare_class_table, declare_parameters, read_parameters, remove_class_table
 from enet_ros.ros.parameter_files import unused_parameter_files
 from enet_ros.ros.parameters import Changes
@@ -296,9 +295,7 @@ def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
     # Python must not raise KeyboardInterrupt: rclpy's own handler shuts the context down, as for SIGTERM. The exception
     # could come while a runtime creates the engine on its own thread, which crashes the process, or during the clean-up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    keep_freed_memory()
-    # Fast DDS: send on a thread of its own, so that a subscriber that hangs costs the worker no time
-    os.environ.setdefault('RMW_FASTRTPS_PUBLICATION_MODE', 'ASYNCHRONOUS')
+    sys.setswitchinterval(1e-4)  # the worker waits for the executor's thread 0.2 ms less
     initialized = False
     try:
         rclpy.init()

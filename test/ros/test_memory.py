@@ -45,8 +45,3 @@ def test_kept_buffers_cause_no_page_faults_and_can_be_returned() -> None:
     faults, returned = _use_images('keep_freed_memory()')
     assert faults < 100, 'buffers of an image are taken from the system again'
     assert returned > 5_000_000, 'the memory stays in the process'
-
-
-def test_without_the_setting_every_buffer_causes_page_faults() -> None:
-    faults, _ = _use_images('')
-    assert faults > 10_000, 'the setting is no longer needed'

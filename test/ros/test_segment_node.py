@@ -368,6 +368,6 @@ def test_unknown_parameters_are_warnings_and_the_others_hold(small_model: Path, 
                       model=small_model, nonsense=1)
     process.wait_for_log('segmenting')
     assert process.stop() == 0
-    warnings = [line for line in process.log().splitlines() if '[WARN]' in line]
+    warnings = [line for line in process.log().splitlines() if 'unknown parameter' in line]
     assert len(warnings) == 2 and '"widht"' in ''.join(warnings) and '"nonsense"' in ''.join(warnings)
     assert 'at 96x48' in process.log()
