@@ -1,7 +1,7 @@
-"""Measure the segmentation node as its own process: latency, drops, CPU and memory, against the time of the engine alone.
+"""Measure the segmentation node as its own process: latency, drops, CPU and memory, against the time of its engine.
 
-The node and the engine take turns of 3 seconds, so that a change in the machine's speed affects both. This process publishes
-the images and receives the labels. Its own share in the latency is that of a camera driver and of a subscriber in rclpy.
+This process publishes the images and receives the labels. Its own share in the latency is that of a camera driver and of a
+subscriber in rclpy.
 """
 
 from __future__ import annotations
@@ -32,14 +32,12 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from enet_ros.engines.base import BACKENDS, PRECISIONS, EngineSpec
-from enet_ros.engines.create import create_engine
+from enet_ros.engines.base import BACKENDS, PRECISIONS
 from enet_ros.errors import EnetError
 from enet_ros.files import write_json
 from enet_ros.images.channels import to_rgb
 from enet_ros.images.files import read_image
 from enet_ros.images.synthetic import draw_scene
-from enet_ros.network.model_file import read_model
 from enet_ros.resources import default_model
 from enet_ros.ros.client import spinning
 from enet_ros.ros.memory import keep_freed_memory
@@ -48,8 +46,8 @@ from enet_ros.ros.parameters import TRANSPORTS
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = 20
-TURN = 3.0
-"""Seconds for which the node, then the engine works."""
+WARM_UP = 2.0
+"""Seconds of images before the measurement."""
 _TICKS = os.sysconf('SC_CLK_TCK')
 
 
@@ -92,9 +90,7 @@ class Bench(Node):
             for name in names if subscribe
         ]
         self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 1)
-        self._messages = [
-            _to_jpeg(image) if transport == 'compressed' else to_message(to_rgb(image, 'bgr'), 'rgb8', Header()) for image in images
-        ]
+        self._messages = [_to_jpeg(image) if transport == 'compressed' else _to_raw(image) for image in images]
         self._sent: dict[tuple[str, int, int], float] = {}
         self._answered = Counter[str]()
 
@@ -119,14 +115,14 @@ class Bench(Node):
             time.sleep(0.2)
 
     def play(self, seconds: float, rate: float) -> None:
-        """Publish images for `seconds` at `rate` Hz, evenly spread over the cameras, and wait for the last labels."""
-        start, count = time.monotonic(), round(seconds * rate)
-        for number in range(count):
+        """Publish images for `seconds` at `rate` Hz, evenly spread over the cameras."""
+        start = time.monotonic()
+        for number in range(round(seconds * rate)):
             for place, name in enumerate(self._names):
                 due = start + (number + place / len(self._names)) / rate
                 time.sleep(max(0.0, due - time.monotonic()))
                 self._publish(name, number)
-        time.sleep(0.5)
+        time.sleep(max(0.0, start + seconds - time.monotonic()))
 
     def reset(self) -> None:
         """Forget what was measured."""
@@ -150,29 +146,6 @@ class Bench(Node):
             stages = {pair.key: pair.value for pair in status.values if 'p50' in pair.key or 'p99' in pair.key}
             if stages:
                 self.stages[status.name] = stages
-
-
-class EngineTimer:
-    """Runs the engine alone, with the specification of the node."""
-
-    def __init__(self, model: Path, spec: EngineSpec) -> None:
-        """Create the engine and run it a few times."""
-        self.engine = create_engine(read_model(model), spec)
-        spec = self.engine.spec
-        image = draw_scene(0, spec.width, spec.height)[0]
-        self._batch = np.repeat(image[None], spec.batch, axis=0)
-        self.seconds: list[float] = []
-        for _ in range(10):
-            self.engine.infer(self._batch)
-
-    def run(self, seconds: float, rate: float) -> None:
-        """Run it for `seconds` at `rate` Hz: a CPU that was idle is slower than one that is busy."""
-        end = time.monotonic() + seconds
-        while (start := time.monotonic()) < end:
-            self.engine.infer(self._batch)
-            stop = time.monotonic()
-            self.seconds.append(stop - start)
-            time.sleep(max(0.0, start + 1 / rate - stop))
 
 
 @contextmanager
@@ -206,67 +179,64 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run node and engine and return the figures."""
     names = [f'c{number}' for number in range(arguments.cameras)] if arguments.cameras > 1 else ['']
     parameters = {
+        'model': arguments.model,
         'backend': arguments.backend, 'precision': arguments.precision, 'threads': arguments.threads,
         'width': arguments.network[0], 'height': arguments.network[1], 'image_transport': arguments.transport,
     }
-    command = [sys.executable, '-m', 'enet_ros.ros.segment_node', '--ros-args']
+    command = [sys.executable, str(ROOT / 'scripts' / 'timed_node.py'), '--ros-args']
     settings = [f'{name}:={value}' for name, value in parameters.items()]
     if arguments.cameras > 1:
         settings.append(f"cameras:='{', '.join(names)}'")
     for setting in (*settings, *arguments.p):
         command += ['-p', setting]
-    spec = EngineSpec(
-        arguments.backend, arguments.precision, arguments.network[0], arguments.network[1], threads=arguments.threads
-    )
     with ExitStack() as stack:
-        logs = stack.enter_context(tempfile.TemporaryDirectory())
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        times = work / 'engine.txt'
+        times.touch()
         for _ in range(arguments.busy):
             stack.enter_context(running([sys.executable, '-c', 'while True: pass']))
-        node = stack.enter_context(running(command, env={**os.environ, 'ROS_LOG_DIR': logs}))
+        node = stack.enter_context(running(
+            command, env={**os.environ, 'ROS_LOG_DIR': str(work), 'ENGINE_TIMES': str(times)}
+        ))
         bench = Bench(names, read_images(arguments.size), arguments.transport, subscribe=not arguments.no_subscriber)
         stack.callback(bench.destroy_node)
         stack.enter_context(spinning(bench))
         bench.wait_for_node(node)
-        timer = EngineTimer(default_model(), spec)
-        bench.play(TURN, arguments.rate)  # warm-up
+        bench.play(WARM_UP, arguments.rate)
         bench.reset()
-        cpu = elapsed = 0.0
-        for _ in range(max(1, round(arguments.seconds / TURN))):
-            start, used = time.monotonic(), cpu_seconds(node.pid)
-            bench.play(TURN, arguments.rate)
-            elapsed += time.monotonic() - start
-            cpu += cpu_seconds(node.pid) - used
-            if not arguments.no_subscriber:
-                timer.run(TURN, arguments.rate * len(names))
+        start, used = time.monotonic(), cpu_seconds(node.pid)
+        bench.play(arguments.seconds, arguments.rate)
+        elapsed, used = time.monotonic() - start, cpu_seconds(node.pid) - used
+        time.sleep(0.5)  # for the last labels
         memory = memory_mb(node.pid)
+        runs = [tuple(map(float, line.split())) for line in times.read_text().splitlines()]
     latencies = [latency for record in bench.records.values() for latency in record.latencies]
-    end_to_end, engine = _percentiles(latencies), _percentiles(timer.seconds)
-    playing = round(arguments.seconds / TURN) * TURN
-    engine_spec = timer.engine.spec
+    end_to_end, engine = _percentiles(latencies), _percentiles([seconds for begin, seconds in runs if begin >= start])
     return {
-        'size': '{}x{}'.format(*arguments.size), 'rate': arguments.rate, 'transport': arguments.transport, 'busy': arguments.busy,
-        'backend': engine_spec.backend, 'precision': engine_spec.precision, 'threads': arguments.threads,
-        'network': f'{engine_spec.width}x{engine_spec.height}', 'parameters': arguments.p,
+        'size': '{}x{}'.format(*arguments.size), 'rate': arguments.rate, 'transport': arguments.transport,
+        'busy': arguments.busy, 'backend': arguments.backend, 'precision': arguments.precision, 'threads': arguments.threads,
+        'network': '{}x{}'.format(*arguments.network), 'parameters': arguments.p, 'subscribed': not arguments.no_subscriber,
         'end_to_end_ms': end_to_end, 'engine_ms': engine,
         'outside_engine_ms': end_to_end['p50'] - engine['p50'] if end_to_end and engine else None,
         'stages_ms': bench.stages,
         'cameras': {
             name or 'image': {
-                'sent': record.sent, 'answered': len(record.latencies), 'fps': len(record.latencies) / playing,
+                'sent': record.sent, 'answered': len(record.latencies), 'fps': len(record.latencies) / elapsed,
                 'latency_ms': _percentiles(record.latencies),
             }
             for name, record in bench.records.items()
         },
-        'cpu': cpu / elapsed, 'memory_mb': memory,
+        'cpu': used / elapsed, 'memory_mb': memory,
     }
 
 
 def print_report(report: dict[str, Any]) -> None:
     """Print the figures for people."""
-    print(f'images        {report["size"]} at {report["rate"]:g} Hz, {report["transport"]}; {report["busy"]} busy processes\n'
-          f'engine        {report["backend"]} {report["precision"]} at {report["network"]}, threads: {report["threads"]}')
-    for title, key in (('end to end', 'end_to_end_ms'), ('engine alone', 'engine_ms')):
-        print(f'{title:13} ' + (', '.join(f'{name} {value:.2f}' for name, value in report[key].items()) + ' ms' or 'none'))
+    print(f'images        {report["size"]} at {report["rate"]:g} Hz, {report["transport"]}; '
+          f'{report["busy"]} busy processes')
+    for title, key in (('end to end', 'end_to_end_ms'), ('engine', 'engine_ms')):
+        percentiles = ', '.join(f'{name} {value:.2f} ms' for name, value in report[key].items())
+        print(f'{title:13} {percentiles or "none"}')
     if report['outside_engine_ms'] is not None:
         print(f'difference    p50 {report["outside_engine_ms"]:.2f} ms')
     for name, stages in report['stages_ms'].items():
@@ -285,6 +255,10 @@ def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 def _prefix(camera: str) -> str:
     return f'{camera}/' if camera else ''
+
+
+def _to_raw(image: NDArray[np.uint8]) -> Image:
+    return to_message(to_rgb(image, 'bgr'), 'rgb8', Header())
 
 
 def _to_jpeg(image: NDArray[np.uint8]) -> CompressedImage:
@@ -310,6 +284,7 @@ def main() -> int:
     parser.add_argument('--busy', type=int, default=0, metavar='N', help='busy processes beside the node (default: 0)')
     parser.add_argument('--no-subscriber', action='store_true',
                         help='do not subscribe to the labels: measures CPU and memory')
+    parser.add_argument('--model', type=Path, default=default_model(), metavar='FILE', help='model file')
     parser.add_argument('--backend', choices=BACKENDS, default='auto', help='parameter of the node')
     parser.add_argument('--precision', choices=PRECISIONS, default='auto', help='parameter of the node')
     parser.add_argument('--threads', type=int, default=0, help='parameter of the node')

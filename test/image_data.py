@@ -19,7 +19,7 @@ def png(width: int, height: int, rows: int, chunks: Sequence[tuple[bytes, bytes]
 
 def text_bomb(count: int) -> bytes:
     """Return a 4x4 PNG with `count` text chunks that each expand from 7 kB to 7 MB."""
-    return png(4, 4, 4, [(b'zTXt', b'key\0\0' + zlib.compress(bytes(7_000_000), 9))] * count)
+    return png(4, 4, 4, [(b'zTXt', b'key\0\0' + zlib.compress(b'a' * 7_000_000, 9))] * count)
 
 
 def with_scans(progressive: bytes, count: int) -> bytes:

@@ -26,8 +26,8 @@ _CLEAN = "'fastdds shm clean'"
 def stale_segments(folder: Path = FOLDER) -> list[Path]:
     """Return the segments of Fast DDS whose process is dead.
 
-    The kernel keeps the lock of a process until it ends, also in another container that shares the folder, and when it is
-    stopped. A segment that cannot be checked, such as that of another user, is not returned. Nothing is changed.
+    The kernel keeps the lock of a process until it ends, also while it is stopped. A segment that cannot be checked, such as
+    that of another user, is not returned. Nothing is changed.
     """
     if not folder.is_dir():
         return []

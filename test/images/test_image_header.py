@@ -28,7 +28,7 @@ def test_the_header_states_size_and_channels(data: bytes, grey: bool) -> None:
 
 
 @pytest.mark.parametrize('data', [
-    JPEG[:2] + b'\xff\xd0' + FRAME + JPEG[2:],
+    JPEG[:2] + b'\xff\xd0\0\2' + FRAME + JPEG[2:],
     JPEG[:2] + b'\0' + FRAME + JPEG[2:],
     JPEG[:2] + b'\xff\xe0\0\1' + FRAME + JPEG[2:],
     JPEG[:2] + b'\xff\xe0\0\2' * 1001 + JPEG[2:],

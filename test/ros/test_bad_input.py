@@ -172,6 +172,7 @@ def test_a_format_that_lies_and_a_bomb_of_text_do_no_harm(compressed: tuple[Robo
 @pytest.mark.parametrize('transport', ['raw', 'compressed'])
 def test_unusable_images_do_not_flood_the_log(transport: str, request: pytest.FixtureRequest) -> None:
     robot, process = request.getfixturevalue(transport)
+    time.sleep(5)  # until errors of earlier tests are logged again
     bad = [_sized(number) for number in range(100)] if transport == 'raw' else [
         _compressed(JPEG[:500 + number] + b'\xff\xd9', f'format{number}') for number in range(100)]
     start, begin = len(process.log()), time.monotonic()
@@ -180,8 +181,9 @@ def test_unusable_images_do_not_flood_the_log(transport: str, request: pytest.Fi
         time.sleep(0.02)  # the rate of the camera
     robot.ask(_good(robot))
     lines = process.log()[start:].splitlines()
-    assert len(lines) <= 2 * (1 + (time.monotonic() - begin) // 5), lines  # two kinds, each once in 5 s
-    assert all('[ERROR]' in line for line in lines), lines  # none by libjpeg
+    errors = [line for line in lines if '[ERROR]' in line]
+    assert 0 < len(errors) <= 2 * (1 + (time.monotonic() - begin) // 5), lines  # two kinds, each once in 5 s
+    assert all(line.startswith('[') for line in lines), lines  # none by libjpeg
 
 
 def test_unusable_images_do_not_displace_good_ones(raw: tuple[Robot, Process]) -> None:

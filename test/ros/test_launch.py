@@ -145,6 +145,21 @@ def test_the_parameter_file_sets_what_no_argument_sets(small_model: Path, tmp_pa
         assert 'at 64x48' in launch.log and 'in fp32' in launch.log
 
 
+def test_a_parameter_file_for_another_node_is_noticed(small: tuple[str, ...], tmp_path: Path) -> None:
+    parameters = tmp_path / 'mine.yaml'
+    parameters.write_text('enet: {ros__parameters: {threads: 1}}')
+    with _launched(tmp_path / 'log', 'segment', *small, 'namespace:=front', f'params_file:={parameters}') as launch:
+        launch.wait_for_log('segmenting')
+        assert f'{parameters} sets no parameter of /front/enet: it is for /enet;' in launch.log
+
+
+@pytest.mark.parametrize('name', ['enet', 'seg'])
+def test_the_shipped_parameter_file_fits_every_node_name(name: str, small: tuple[str, ...], tmp_path: Path) -> None:
+    with _launched(tmp_path / 'log', 'segment', *small, f'node_name:={name}') as launch:
+        launch.wait_for_log('segmenting')
+        assert 'sets no parameter' not in launch.log
+
+
 def test_without_autostart_the_node_waits(small: tuple[str, ...], tmp_path: Path) -> None:
     with _launched(tmp_path / 'log', 'segment', *small, 'autostart:=false') as launch:
         launch.wait_for_log('waiting for lifecycle transitions')

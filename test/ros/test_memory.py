@@ -20,7 +20,7 @@ def resident():
 
 def use(count, size=6_220_800):  # bytes of a 1080p image
     for _ in range(count):
-        b'\1' * size
+        copies = [b'\1' * size for _ in range(4)]  # DDS, the message and its array exist at the same time
 
 {prepare}
 use(5)

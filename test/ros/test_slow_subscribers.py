@@ -117,7 +117,8 @@ def hanging(robot: Robot, node: subprocess.Popen[bytes]) -> Iterator[subprocess.
             assert time.monotonic() < deadline and node.poll() is None, 'the node does not answer'
             robot.ask(0.1)
         yield popen
-        popen.kill()
+        popen.send_signal(signal.SIGCONT)
+        popen.terminate()  # not kill, which would leave its shared memory
 
 
 @pytest.mark.parametrize('how', [signal.SIGSTOP, signal.SIGKILL], ids=lambda how: how.name)
