@@ -64,9 +64,10 @@ def test_the_parameter_file_has_the_defaults_and_descriptions_of_the_table() -> 
 
 def test_the_node_page_has_the_table() -> None:
     page = (ROOT / 'docs' / 'node.md').read_text()
-    rows = re.findall(r'^\| `(\w+)` \| `(.+)` \| (.*) \| (any time|unconfigured|start only) \| (.+) \|$', page, re.M)
-    rows = re.findall(r'^\| `(\w+)` \| `(.+)` \| (.*) \| (any time|unconfigured|start only) \| (.+) \|$', page,
-                      re.MULTILINE)
+    pattern = r'^\| `(\w+)` \| `(.+)` \| (.*) \| (any time|unconfigured|start only) \| (.+) \|$'
+    assert re.findall(pattern, page, re.MULTILINE) == [
+        (p.name, p.default_text or "''", p.constraint or 'any', p.changes.value, p.description) for p in PARAMETERS
+    ]
 
 
 def test_the_launch_file_repeats_no_name_and_no_choice_of_the_table() -> None:
