@@ -7,6 +7,7 @@ subscriber in rclpy.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -40,7 +41,6 @@ from enet_ros.images.files import read_image
 from enet_ros.images.synthetic import draw_scene
 from enet_ros.resources import default_model
 from enet_ros.ros.client import spinning
-from enet_ros.ros.memory import keep_freed_memory
 from enet_ros.ros.messages import to_message
 from enet_ros.ros.parameters import TRANSPORTS
 
@@ -161,6 +161,14 @@ def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep freed images: page faults of this process would be part of the latency. Source: mallopt(3)."""
+    library = ctypes.CDLL(None)
+    with suppress(AttributeError):  # the C library is not glibc
+        library.mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD
+        library.mallopt(-1, 128 * 2**20)  # M_TRIM_THRESHOLD
 
 
 def cpu_seconds(pid: int) -> float:
@@ -294,7 +302,7 @@ def main() -> int:
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to this file')
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    keep_freed_memory()  # as in the node: page faults of this process would be part of the latency
+    _keep_freed_memory()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         report = measure(arguments)

@@ -23,7 +23,8 @@ from enet_ros.network.aspect import advise_size, aspect_differs
 from enet_ros.ros.diagnostics import CameraReport
 from enet_ros.ros.log import LogThrottle
 from enet_ros.ros.messages import nanoseconds
-from enet_ros.ros.outputs import Outputs, overridable
+from enet_ros.ros.outputs import Outputs
+from enet_ros.ros.qos import naming_topic, overridable
 from enet_ros.ros.settings import Settings
 from enet_ros.ros.statistics import CameraStatistics, stamp_age
 from enet_ros.segmenter import Segmentation, Segmenter
@@ -103,17 +104,16 @@ class Camera:
         """Subscribe to the images and to their CameraInfo, unless that is done."""
         if self._subscriptions:
             return
-        self._subscriptions = [
-            self._node.create_subscription(
+        with naming_topic(self.topic):
+            images = self._node.create_subscription(
                 self._message_type, self.topic, self._on_image, self._qos, qos_overriding_options=overridable(),
                 event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost),
-            ),
-            # best effort matches every publisher
-            self._node.create_subscription(
-                CameraInfo, f'{self._prefix}camera_info', self._on_info,
-                QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT),
-            ),
-        ]
+            )
+        info = self._node.create_subscription(
+            CameraInfo, f'{self._prefix}camera_info', self._on_info,
+            QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT),  # matches every publisher
+        )
+        self._subscriptions = [images, info]
         self._subscribed_at = time.monotonic()
 
     def unsubscribe(self) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -21,6 +21,7 @@ from enet_ros.ros.camera_info import make_camera_info
 from enet_ros.ros.label_info import QOS as LABEL_INFO_QOS
 from enet_ros.ros.label_info import LabelInfo, make_label_info
 from enet_ros.ros.messages import to_message
+from enet_ros.ros.qos import naming_topic, overridable
 from enet_ros.ros.settings import Settings
 from enet_ros.segmenter import Segmentation, Segmenter
 
@@ -48,15 +49,17 @@ class Outputs:
         self._is_lazy: bool = values['lazy']
         prefix = f'~/{camera}' if camera else '~'
         self._publishers: dict[str, Publisher] = {
-            topic: node.create_publisher(kind, f'{prefix}/{topic}', 1, qos_overriding_options=overridable())
-            for topic, kind in TOPICS.items()
+            topic: self._create(kind, f'{prefix}/{topic}', QoSProfile(depth=1)) for topic, kind in TOPICS.items()
         }
         self._label_info_publisher: Publisher | None = None
         if LabelInfo is not None:
-            self._label_info_publisher = node.create_publisher(
-                LabelInfo, f'{prefix}/label_info', LABEL_INFO_QOS, qos_overriding_options=overridable()
-            )
+            self._label_info_publisher = self._create(LabelInfo, f'{prefix}/label_info', LABEL_INFO_QOS)
         self._announced: tuple[str, ...] | None = None
+
+    def _create(self, kind: type, name: str, qos: QoSProfile) -> Publisher:
+        topic = self._node.resolve_topic_name(name)
+        with naming_topic(topic):
+            return self._node.create_publisher(kind, topic, qos, qos_overriding_options=overridable())
 
     def destroy(self) -> None:
         """Remove the topics."""
@@ -109,11 +112,6 @@ class Outputs:
                 self._publishers['overlay/compressed'].publish(_to_jpeg(overlay, header))
         if info is not None and self.is_wanted('camera_info'):
             self._publishers['camera_info'].publish(make_camera_info(info, header, placement))
-
-
-def overridable() -> QoSOverridingOptions:
-    """Return options that let `qos_overrides` in a parameter file change the QoS of a topic."""
-    return QoSOverridingOptions.with_default_policies()
 
 
 def _to_jpeg(image: NDArray[np.uint8], header: Header) -> CompressedImage:

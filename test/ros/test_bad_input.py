@@ -30,11 +30,7 @@ PNG = cv2.imencode('.png', BGR)[1].tobytes()
 MEBIBYTE = 2**20
 
 
-@pytest.fixture(scope='module', autouse=True)
-def ros() -> Iterator[None]:
-    rclpy.init()
-    yield
-    rclpy.try_shutdown()
+pytestmark = pytest.mark.usefixtures('ros')
 
 
 @contextmanager

@@ -193,11 +193,7 @@ class World:
         self._context.try_shutdown()
 
 
-@pytest.fixture(scope='module', autouse=True)
-def ros() -> Iterator[None]:
-    rclpy.init()
-    yield
-    rclpy.try_shutdown()
+pytestmark = pytest.mark.usefixtures('ros')
 
 
 @pytest.fixture

@@ -8,17 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import rclpy
 from ros_nodes import PATIENCE, Process, Robot, wait_until
 
 from enet_ros.ros.client import spinning
 
-
-@pytest.fixture(scope='module', autouse=True)
-def ros() -> Iterator[None]:
-    rclpy.init()
-    yield
-    rclpy.try_shutdown()
+pytestmark = pytest.mark.usefixtures('ros')
 
 
 @contextmanager

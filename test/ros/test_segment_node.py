@@ -35,12 +35,7 @@ from std_msgs.msg import Header
 from enet_ros.ros.client import ReplayClient, spinning
 from enet_ros.ros.messages import to_message
 
-
-@pytest.fixture(scope='module', autouse=True)
-def ros() -> Iterator[None]:
-    rclpy.init()
-    yield
-    rclpy.try_shutdown()
+pytestmark = pytest.mark.usefixtures('ros')
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope='module')
+def ros() -> Iterator[None]:
+    """Keep rclpy initialised for the tests of a module."""
+    rclpy = pytest.importorskip('rclpy', reason='needs ROS 2: scripts/test.sh installs it, or source your ROS installation')
+    rclpy.init()
+    yield
+    rclpy.try_shutdown()
