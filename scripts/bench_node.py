@@ -43,6 +43,7 @@ from enet_ros.resources import default_model
 from enet_ros.ros.client import spinning
 from enet_ros.ros.messages import to_message
 from enet_ros.ros.parameters import TRANSPORTS
+from enet_ros.ros.statistics import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = 20
@@ -248,7 +249,10 @@ def print_report(report: dict[str, Any]) -> None:
     if report['outside_engine_ms'] is not None:
         print(f'difference    p50 {report["outside_engine_ms"]:.2f} ms')
     for name, stages in report['stages_ms'].items():
-        print(f'{name}: ' + ', '.join(f'{key} {value}' for key, value in stages.items()))
+        for stage in STAGES:
+            p50, p99 = (stages[f'latency {stage} {percentile} (ms)'] for percentile in ('p50', 'p99'))
+            if p50:
+                print(f'{name} {stage:7} p50 {p50} ms, p99 {p99} ms')
     for name, camera in report['cameras'].items():
         print(f'{name:13} {camera["sent"]} images sent, {camera["answered"]} labels, {camera["fps"]:.1f} fps'
               + (f', p50 {camera["latency_ms"]["p50"]:.1f} ms' if camera['latency_ms'] else ''))

@@ -37,7 +37,7 @@ from enet_ros.images.results import ResultFolder
 from enet_ros.images.sources import Frame, FrameSource, open_frames
 from enet_ros.images.synthetic import draw_scene
 from enet_ros.labels import CAMVID, LabelSet
-from enet_ros.network.model_file import read_model
+from enet_ros.network.model_file import ModelFile, read_model
 from enet_ros.resources import default_model, share_folder
 from enet_ros.ros.client import Answer, ReplayClient, spinning
 
@@ -149,7 +149,7 @@ class Replay:
         self.evaluator = Evaluator(labels)
         self._played, self._source, self._results = played, source, results
 
-    def run(self, model: Path, rate: float, log_folder: Path) -> float:
+    def run(self, model: ModelFile, rate: float, log_folder: Path) -> float:
         """Play everything and return when the first frame was due, on the monotonic clock.
 
         Raises:
@@ -169,13 +169,13 @@ class Replay:
             rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # a signal stops this script, which stops the node
             client = ReplayClient(TOPIC, '/enet', on_answer, on_overlay)
             try:
-                with running_node(model, log_folder) as node, spinning(client):
+                with running_node(model.path, log_folder) as node, spinning(client):
 
                     def check() -> None:
                         if node.poll() is not None:
                             raise EnetError(f'the node stopped with exit code {node.returncode}: see its messages above')
 
-                    client.wait_for_node(120, check)
+                    client.wait_for_node(model.info.training_size, 120, check)
                     self.warm_up_images = client.warm_up_images
                     domain = os.environ.get('ROS_DOMAIN_ID', '0')
                     print(f'playing {self._source.count} images of {self._source.path} to {TOPIC} '
@@ -221,7 +221,7 @@ def run(arguments: argparse.Namespace) -> None:
     (out / 'report.json').unlink(missing_ok=True)
     replay = Replay(played, source, results, model.info.labels)
     try:
-        start = replay.run(arguments.model, arguments.rate, out / 'log')
+        start = replay.run(model, arguments.rate, out / 'log')
     finally:
         results.write_index()
     answers, frames_in = replay.answers, replay.frames_in

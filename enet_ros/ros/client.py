@@ -66,8 +66,8 @@ class ReplayClient(Node):
         self._waiting = 0  # labels and overlays that have not arrived yet
         self.warm_up_images = 0
 
-    def wait_for_node(self, timeout: float, check: Callable[[], None]) -> None:
-        """Publish small black images until the overlay of one arrives. All topics are connected then.
+    def wait_for_node(self, size: tuple[int, int], timeout: float, check: Callable[[], None]) -> None:
+        """Publish black images of `size` (width, height) until the overlay of one arrives. All topics are connected then.
 
         These images are not frames: they are in no answer. `warm_up_images` counts them, because the node segments them too.
         `check` is called repeatedly while waiting and may raise.
@@ -76,7 +76,7 @@ class ReplayClient(Node):
             EnetError: nothing arrived within `timeout` seconds.
 
         """
-        black = np.zeros((8, 8, 3), np.uint8)
+        black = np.zeros((size[1], size[0], 3), np.uint8)
         deadline = time.monotonic() + timeout
         while not self._warm_up_answered.wait(0.1):
             check()

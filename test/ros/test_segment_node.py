@@ -157,7 +157,7 @@ def test_a_replay_continues_after_a_damaged_frame(running: tuple[Robot, Process]
     answers: list[str] = []
     client = ReplayClient('/shared/image', '/shared/enet', lambda answer: answers.append(answer.name), lambda *_: None)
     with spinning(client):
-        client.wait_for_node(PATIENCE, lambda: None)
+        client.wait_for_node((8, 8), PATIENCE, lambda: None)
         assert client.play(frames, 5.0, PATIENCE) == 2
     assert answers == ['a', 'c']
     client.destroy_node()
