@@ -136,6 +136,14 @@ def test_each_output_has_its_content_size_and_header(small_model: Path, tmp_path
         assert (scaled.width, scaled.height) == (96, 64)
         assert list(scaled.k) == [50.0, 0.0, 48.0, 0.0, 55.0, 32.0, 0.0, 0.0, 1.0]
         assert list(scaled.p) == [50.0, 0.0, 48.0, -2.5, 0.0, 55.0, 32.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+        stamp = robot.sent
+        for message in (robot.wait(robot.labels, stamp), color.wait(stamp), confidence.wait(stamp)):
+            assert (message.width, message.height, message.step) == (96, 64, len(message.data) // 64)
+            assert message.header.stamp.sec == stamp and message.header.frame_id == f'camera_{stamp}'
+        overlay = robot.wait(robot.overlays, stamp)  # has the size of the image
+        assert (overlay.width, overlay.height, overlay.step) == (192, 128, 576)
+        decoded = cv2.imdecode(np.frombuffer(compressed.wait(stamp).data, np.uint8), cv2.IMREAD_COLOR)
+        assert decoded.shape == (128, 192, 3)
 
 
 def test_a_camera_info_of_another_size_is_named_and_not_used(small_model: Path, tmp_path: Path) -> None:

