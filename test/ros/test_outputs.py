@@ -28,6 +28,7 @@ from std_srvs.srv import SetBool
 
 from enet_ros.ros.client import spinning
 from enet_ros.ros.messages import to_message
+from enet_ros.ros.statistics import STAGES
 
 pytestmark = pytest.mark.usefixtures('ros')
 
@@ -214,9 +215,12 @@ def test_the_counts_add_up_when_images_come_too_fast(shipped_model: Path, tmp_pa
         thread.start()
         try:
             counts.wait(lambda n: n['overwritten'] > 50 and n['segmented'] > 10)
+            median = {stage: float(counts.values['image'][f'latency {stage} p50 (ms)']) for stage in STAGES}
         finally:
             stop.set()
             thread.join()
+        # an image waits for the one before it, and for no other
+        assert median['total'] < 2 * (median['read'] + median['network'] + median['publish']), median
         robot.wait(robot.labels, robot.sent)  # the newest image is never dropped for good
 
         def settled(numbers: dict[str, int]) -> bool:
