@@ -18,7 +18,7 @@ from vision_msgs.msg import LabelInfo
 
 from enet_ros.ros.client import spinning
 
-pytestmark = pytest.mark.usefixtures('ros')
+pytestmark = pytest.mark.usefixtures('ros', 'processes')
 
 NAMES = dict(enumerate(CAMVID.names))
 

@@ -25,7 +25,7 @@ from enet_ros.ros.client import spinning
 from enet_ros.ros.messages import to_message
 from enet_ros.ros.shared_memory import FOLDER, stale_segments
 
-pytestmark = pytest.mark.usefixtures('ros')
+pytestmark = pytest.mark.usefixtures('ros', 'processes')
 
 LIMIT = 2.0
 """Seconds in which the node ends after a signal."""

@@ -22,7 +22,7 @@ from std_msgs.msg import Header
 from enet_ros.ros.client import spinning
 from enet_ros.ros.messages import to_message
 
-pytestmark = pytest.mark.usefixtures('ros')
+pytestmark = pytest.mark.usefixtures('ros', 'processes')
 
 START = 1_700_000_000
 AGE = 50_000_000

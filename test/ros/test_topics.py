@@ -17,7 +17,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from enet_ros.ros.client import spinning
 
-pytestmark = pytest.mark.usefixtures('ros')
+pytestmark = pytest.mark.usefixtures('ros', 'processes')
 
 BEST_EFFORT, RELIABLE = QoSReliabilityPolicy.BEST_EFFORT, QoSReliabilityPolicy.RELIABLE
 VOLATILE, TRANSIENT_LOCAL = QoSDurabilityPolicy.VOLATILE, QoSDurabilityPolicy.TRANSIENT_LOCAL

@@ -24,7 +24,7 @@ from std_msgs.msg import Header
 from enet_ros.ros.client import spinning
 from enet_ros.ros.messages import to_message
 
-pytestmark = pytest.mark.usefixtures('ros')
+pytestmark = pytest.mark.usefixtures('ros', 'processes')
 
 IMAGE = draw_scene(5, 96, 64)[0]
 
