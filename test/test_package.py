@@ -32,7 +32,8 @@ def test_executables_are_where_ros2_run_and_launch_look() -> None:
 
 def test_share_files_are_found_without_an_ament_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv('AMENT_PREFIX_PATH', raising=False)
-    assert share_folder() == Path(sys.prefix) / 'share' / 'enet_ros'
+    installed = Path(sys.prefix) / 'share' / 'enet_ros'
+    assert share_folder() == (installed if installed.is_dir() else ROOT)  # colcon installs elsewhere
     assert default_model().is_file()
 
 
