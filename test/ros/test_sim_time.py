@@ -42,7 +42,7 @@ class Bag:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._play)
         robot.create_subscription(Image, 'enet/labels', lambda message: self.labels.append(message), 50)
-        robot.create_subscription(DiagnosticArray, '/diagnostics', lambda message: self.diagnostics.append(message), 10)
+        robot.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
 
     def start(self) -> None:
         self._thread.start()
@@ -68,13 +68,17 @@ class Bag:
         return message
 
     def statuses(self) -> list[DiagnosticStatus]:
-        return [status for array in self.diagnostics for status in array.status if status.name == self._name]
+        return [array.status[0] for array in self.diagnostics]
 
     def answered(self, since: int) -> bool:
         """Return whether several labels and diagnostics have stamps from `since` on, in seconds."""
         labels = [message for message in self.labels if message.header.stamp.sec >= since]
         diagnostics = [array for array in self.diagnostics if array.header.stamp.sec >= since]
         return len(labels) > 20 and len(diagnostics) > 2
+
+    def _on_diagnostics(self, array: DiagnosticArray) -> None:
+        if array.status[0].name == self._name:
+            self.diagnostics.append(array)
 
     def _play(self) -> None:
         while not self._stopped.wait(0.1):
