@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -186,3 +187,17 @@ def test_the_points_of_a_lidar_get_the_label_of_the_pixel_they_are_seen_in(small
     labelled = _points(next(iter(clouds.messages.values())))['label'][0]
     expected = labels[rows // 2, columns // 2].ravel()  # the network has half the size of the image
     np.testing.assert_array_equal(labelled, [*expected, *[VOID] * len(unseen)])
+
+
+def test_the_picture_of_the_topics_is_made_from_the_messages_of_a_node(small_model: Path, tmp_path: Path) -> None:
+    node = Process(tmp_path / 'log', model=small_model)
+    try:
+        subprocess.run([sys.executable, ROOT / 'scripts' / 'topics_picture.py', '--out', tmp_path / 'picture.png'], check=True,
+                       timeout=PATIENCE)
+        assert node.stop() == 0, node.log()
+    finally:
+        node.popen.kill()
+        node.popen.wait()
+    labels, color, _ = np.split(cv2.imread(str(tmp_path / 'picture.png'))[-240:], 3, axis=1)
+    assert labels.max() < len(CAMVID)
+    np.testing.assert_array_equal(color, CAMVID.palette()[labels[:, :, 0], ::-1])
