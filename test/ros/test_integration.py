@@ -192,8 +192,8 @@ def test_the_points_of_a_lidar_get_the_label_of_the_pixel_they_are_seen_in(small
 def test_the_picture_of_the_topics_is_made_from_the_messages_of_a_node(small_model: Path, tmp_path: Path) -> None:
     node = Process(tmp_path / 'log', model=small_model)
     try:
-        subprocess.run([sys.executable, ROOT / 'scripts' / 'topics_picture.py', '--out', tmp_path / 'picture.png'], check=True,
-                       timeout=PATIENCE)
+        command = [sys.executable, ROOT / 'scripts' / 'topics_picture.py', '--out', tmp_path / 'picture.png']
+        subprocess.run(command, check=True, timeout=PATIENCE)
         assert node.stop() == 0, node.log()
     finally:
         node.popen.kill()
