@@ -137,6 +137,7 @@ class Clouds:
 
 def test_the_subscriber_prints_the_share_of_road(small_model: Path, programs: Path, street: np.ndarray) -> None:
     with _robot(small_model, programs, 'road_share.py') as (robot, output):
+        wait_until(lambda: robot.ask(to_message(street, 'bgr8', Header())).size and output.read_text(), output.read_text)
         labels = robot.ask(to_message(street, 'bgr8', Header()))
         share = 100 * np.mean(labels == CAMVID.names.index('Road'))
         wait_until(lambda: f'{robot.sent}.000001234: {share:.1f} % road\n' in output.read_text(), output.read_text)
@@ -148,8 +149,13 @@ def test_the_points_of_a_depth_camera_get_the_labels_of_their_pixels(
     points = np.random.default_rng(0).normal(size=(64, 96, 3)).astype(np.float32)
     with _robot(small_model, programs, 'label_cloud.py') as (robot, output):
         clouds = Clouds(robot, '/camera/depth/points')
-        clouds.publisher.publish(_cloud(robot, points, 0, robot.sent + 1))
-        before = robot.ask(to_message(street, 'bgr8', Header()))
+
+        def label() -> np.ndarray:
+            clouds.publisher.publish(_cloud(robot, points, 0, robot.sent + 1))
+            return robot.ask(to_message(street, 'bgr8', Header()))
+
+        wait_until(lambda: label().size and clouds.messages, output.read_text)  # until all topics are connected
+        before = label()
         first = _points(clouds.wait(robot.sent, output))
         after = robot.ask(to_message(street[:, ::-1], 'bgr8', Header()))
         clouds.publisher.publish(_cloud(robot, points, 8, robot.sent))
