@@ -18,7 +18,8 @@ def test_the_ament_index_finds_the_installed_share_files() -> None:
     share = Path(packages.get_package_share_directory('enet_ros'))
     assert share == share_folder()
     for name in ('package.xml', 'launch/segment.launch.py', 'config/segment.yaml', 'config/fastdds.xml', 'models/README.md',
-                 'config/train/camvid.yaml', 'models/enet_camvid.safetensors', 'models/enet_camvid.onnx'):
+                 'config/train/camvid.yaml', 'config/security/enet_policy.xml', 'models/enet_camvid.safetensors',
+                 'models/enet_camvid.onnx'):
         assert (share / name).is_file(), name
 
 
