@@ -59,7 +59,7 @@ class Comparison:
         """Return the changes as a table for a terminal."""
         rows: list[tuple[str, ...]] = [('figure', 'before', 'after', 'change', 'relative')]
         for entry in self.changes:
-            figures = (('before', '.4g'), ('after', '.4g'), ('change', '+.4g'), ('relative', '+.1%'))
+            figures = (('before', '.6g'), ('after', '.6g'), ('change', '+.6g'), ('relative', '+.1%'))
             rows.append((entry['figure'], *('-' if entry[key] is None else f'{entry[key]:{form}}' for key, form in figures)))
         width = max(len(row[0]) for row in rows)
         return '\n'.join(f'{row[0]:<{width}}' + ''.join(f' {cell:>10}' for cell in row[1:]) for row in rows)
