@@ -12,6 +12,7 @@ from enet_ros.replay.scalars import Scalar, scalars, shown
 
 SELECTION = ('classes', 'tolerance', 'start', 'duration', 'every', 'max_frames', 'rate', 'class_map', 'ignore')
 """Keys of the configuration that decide what is measured. The others may differ: their effect is what a comparison shows."""
+_EPSILON = 1e-9
 _MACHINE = ('CPU', 'Jetson', 'GPU')
 
 
@@ -27,7 +28,12 @@ class Allowance:
     def limit(self, before: float) -> float:
         """Return the worst value that passes."""
         change = self.change * before if self.relative else self.change
-        return round(before - change if self.scalar.better == 'higher' else before + change, 9)
+        return before - change if self.scalar.better == 'higher' else before + change
+
+    def accepts(self, before: float, after: float) -> bool:
+        """Return whether a change passes. The allowed one does, also where 0.9 - 0.3 is not exactly 0.6."""
+        limit = self.limit(before)
+        return after >= limit - _EPSILON if self.scalar.better == 'higher' else after <= limit + _EPSILON
 
     def __str__(self) -> str:
         """Return the change as it is written in `--allow`."""
@@ -180,8 +186,7 @@ def _check(allowance: Allowance, report: Mapping[str, Any], other: Mapping[str, 
         if absence := scalar.absence(one):
             return Criterion(must, 'compare', after, None, False, f'{name} is missing in {place}: {absence}')
     assert before is not None and after is not None
-    limit = allowance.limit(before)
-    passed = after >= limit if scalar.better == 'higher' else after <= limit
+    limit, passed = round(allowance.limit(before), 9), allowance.accepts(before, after)
     bound = 'least' if scalar.better == 'higher' else 'most'
     reason = f'{name} is {shown(after)}, was {shown(before)}: must be at {bound} {shown(limit)}'
     reason += f' (allowed change: {allowance})'
