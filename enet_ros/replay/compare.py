@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -115,7 +116,8 @@ def check_comparable(report: Mapping[str, Any], other: Mapping[str, Any]) -> Non
     elif here != there:
         found.append('the order of the classes differs')
     for key in SELECTION:
-        one, two = (configuration['configuration'].get(key) for configuration in (report, other))
+        # as JSON, which has no tuples and no numbers as keys: `other` was read from a file
+        one, two = (json.loads(json.dumps(made['configuration'].get(key))) for made in (report, other))
         if one != two:
             found.append(f'{key} is {one} here and {two} there')
     found += _different_bags(report['bags'], other['bags'])
