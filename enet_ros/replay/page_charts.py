@@ -66,7 +66,7 @@ def time_series(
             line={'width': 1.5, 'color': FIRST}, marker_size=4, showlegend=False, row=row, col=1,
             hovertemplate='%{x:.2f} s, frame %{customdata} of the bag: %{y:.4~f}<extra></extra>',
         )
-        figure.update_yaxes(title_text=title, rangemode='tozero', fixedrange=True, title_standoff=4, row=row, col=1)
+        figure.update_yaxes(title_text=title, rangemode='tozero', title_standoff=4, row=row, col=1)
     places = [(index, picture) for index, picture in marked if series and series[0][1][index] is not None]
     if places:
         indices = [index for index, _ in places]
@@ -76,8 +76,8 @@ def time_series(
             marker={'size': 10, 'symbol': 'circle-open', 'color': SECOND, 'line': {'width': 2}},
             hovertemplate='%{x:.2f} s: %{y:.4f}, click to show the picture<extra></extra>',
         )
-    figure.update_xaxes(title_text='seconds since the first image of the bag', row=len(series), col=1)
-    return _chart(figure, 70 + 150 * len(series), margin_t=10)
+    figure.update_xaxes(title_text='time in the bag, s', row=len(series), col=1)
+    return _chart(figure, 70 + 150 * len(series), margin_t=30)
 
 
 def extremes(values: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
@@ -102,7 +102,7 @@ def class_areas(
             name=_plain(name), x=x, y=means[:, index], stackgroup='classes', mode='lines', line={'width': 0},
             fillcolor='rgb({}, {}, {})'.format(*color), hovertemplate='%{fullData.name}: %{y:.3f}<extra></extra>',
         )
-    figure.update_xaxes(title_text='seconds since the first image of the bag')
+    figure.update_xaxes(title_text='time in the bag, s')
     figure.update_yaxes(title_text='share of the pixels', range=[0, 1], fixedrange=True)
     return _chart(figure, 380, legend={'traceorder': 'normal'})
 
@@ -126,7 +126,7 @@ def latency_histogram(milliseconds: Sequence[float], marks: dict[str, float], mo
             )
     figure.update_xaxes(title_text='latency in ms')
     figure.update_yaxes(title_text='frames', rangemode='tozero', fixedrange=True)
-    return _chart(figure, 320, bargap=0, margin_t=10)
+    return _chart(figure, 320, bargap=0, margin_t=30)
 
 
 def confidence_histogram(counts: Sequence[int]) -> Chart:
@@ -138,8 +138,8 @@ def confidence_histogram(counts: Sequence[int]) -> Chart:
         hovertemplate='confidence %{x:.3f}: %{y:.4f} of the pixels<extra></extra>',
     )
     figure.update_xaxes(title_text='confidence')
-    figure.update_yaxes(title_text='share of the pixels', fixedrange=True)
-    return _chart(figure, 300, bargap=0, margin_t=10)
+    figure.update_yaxes(title_text='share of the pixels', type='log', exponentformat='power', fixedrange=True)
+    return _chart(figure, 300, bargap=0, margin_t=30)
 
 
 def _plain(text: str) -> str:
