@@ -70,11 +70,13 @@ def write_page(path: Path, report: Report, pictures: Sequence[BagPictures]) -> N
     charts, bags = _charts_of_bags(report, shown)
     charts |= _charts_of_all(report)
     confusion = confusion_table(report)
+    data = {'charts': charts, 'pictures': shown, 'confusion': confusion and confusion.cells,
+            'frames': _listed_frames(report), 'bags': len(report['bags'])}
     text = environment.get_template('report.html.j2').render(
-        report=report, notes=list(notes(report)), key_figures=key_figures(report), changes=changes(report), bags=bags, charts=charts,
-        confusion=confusion, pictures=shown, pictures_left_out=left_out, hidden_latencies=_hidden(report),
-        area_intervals=page_charts.AREA_INTERVALS, confidence_tenths=_tenths(report), library=markupsafe.Markup(page_charts.library()),
-        data={'charts': charts, 'pictures': shown, 'confusion': confusion and confusion.cells, 'frames': _listed_frames(report), 'bags': len(report['bags'])},
+        report=report, notes=list(notes(report)), key_figures=key_figures(report), changes=changes(report), bags=bags,
+        charts=charts, confusion=confusion, pictures=shown, pictures_left_out=left_out, hidden_latencies=_hidden(report),
+        area_intervals=page_charts.AREA_INTERVALS, confidence_tenths=_tenths(report), data=data,
+        library=markupsafe.Markup(page_charts.library()),
     )
     write_bytes(path, text.encode('utf-8', 'replace'))
 
@@ -107,16 +109,19 @@ def _charts_of_bags(report: Report, pictures: Sequence[dict[str, Any]]) -> tuple
         seconds = [frames['seconds'][index] for index in indices]
         series = [(title, [column[index] for index in indices]) for title, column in columns]
         known = [(title, values) for title, values in series if any(value is not None for value in values)]
-        marked = [(picture['frame'] - indices[0], place) for place, picture in enumerate(pictures) if picture['frame'] in indices]
+        marked = [(picture['frame'] - indices[0], place) for place, picture in enumerate(pictures)
+                  if picture['frame'] in indices]
         if known:
             charts[f'time-{number}'] = page_charts.time_series(seconds, known, marked, limit)
         if indices:
             charts[f'share-{number}'] = page_charts.class_areas(
-                seconds, [frames['class_share'][index] for index in indices], report['model']['classes'], report['model']['colors'])
+                seconds, [frames['class_share'][index] for index in indices], report['model']['classes'],
+                report['model']['colors'])
         bags.append({
-            'name': bag['name'], 'frames': len(indices), 'marked': bool(marked), 'titles': [title for title, _ in known],
+            'name': bag['name'], 'frames': len(indices), 'marked': bool(marked and known),
+            'titles': [title for title, _ in known],
             'missing': [title for title, values in series if (title, values) not in known],
-            'thinned': min(limit, len(indices)) if len(indices) > limit else 0, 'intervals': list(_intervals(seconds, known)),
+            'thinned': limit if len(indices) > limit else 0, 'intervals': list(_intervals(seconds, known)),
         })
     return charts, bags
 
@@ -154,7 +159,8 @@ def _tenths(report: Report) -> list[tuple[float, float, float]]:
     counts = np.array((report['metrics']['confidence'] or {'histogram': []})['histogram'])
     edges = np.linspace(0, 1, 11)
     sums, _ = np.histogram(np.linspace(0, 1, len(counts)), edges, weights=counts)
-    return [(float(low), float(high), float(share)) for low, high, share in zip(edges, edges[1:], sums / max(1, counts.sum()))]
+    shares = sums / max(1, counts.sum())
+    return list(zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist()))
 
 
 def _choose(report: Report, pictures: Sequence[BagPictures]) -> tuple[list[dict[str, Any]], int]:
@@ -163,12 +169,16 @@ def _choose(report: Report, pictures: Sequence[BagPictures]) -> tuple[list[dict[
     candidates = []
     for number, (worst, typical) in enumerate(pictures):
         first, _ = _span(frames['bag'], number)
-        candidates.append([(number, kind, rank, first + picture.frame, picture) for rank, pair in enumerate(zip_longest(worst, typical))
-                           for kind, picture in zip(('worst', 'typical'), pair) if picture])
+        candidates.append([
+            (number, kind, rank, first + picture.frame, picture)
+            for rank, pair in enumerate(zip_longest(worst, typical))
+            for kind, picture in zip(('worst', 'typical'), pair) if picture
+        ])
     chosen, size = [], 0
     for candidate in (entry for entries in zip_longest(*candidates) for entry in entries if entry):
         picture = candidate[-1]
-        size += sum(4 * len(data) // 3 for data in (picture.image, picture.labels, picture.truth, picture.difference) if data)
+        layers = (picture.image, picture.labels, picture.truth, picture.difference)
+        size += sum(4 * len(data) // 3 for data in layers if data)
         if size > PICTURE_BYTES:
             break
         chosen.append(candidate)
@@ -176,7 +186,8 @@ def _choose(report: Report, pictures: Sequence[BagPictures]) -> tuple[list[dict[
     shown = [{
         'bag': report['bags'][number]['name'], 'kind': kind, 'rank': rank + 1, 'frame': frame, 'name': frames['name'][frame],
         **{key: frames[key][frame] for key in ('seconds', 'mean_iou', 'accuracy', 'confidence', 'flips')},
-        'layers': [{'title': title, 'source': f'data:image/{form};base64,{b64encode(data).decode()}'} for title, form, data in (
+        'layers': [{'title': title, 'source': f'data:image/{form};base64,{b64encode(data).decode()}'}
+                   for title, form, data in (
             ('image', 'jpeg', picture.image), ('labels', 'png', picture.labels), ('ground truth', 'png', picture.truth),
             ('difference', 'png', picture.difference)) if data],
     } for number, kind, rank, frame, picture in chosen]

@@ -47,13 +47,14 @@ def class_bars(classes: dict[str, dict[str, float | None]]) -> Chart:
 
 
 def time_series(
-    seconds: Sequence[float], series: Sequence[tuple[str, Sequence[float | None]]], marked: Sequence[tuple[int, int]], limit: int,
+    seconds: Sequence[float], series: Sequence[tuple[str, Sequence[float | None]]], marked: Sequence[tuple[int, int]],
+    limit: int,
 ) -> Chart:
     """Return one line below the other over the time of a bag.
 
-    `series` are titles and values by frame; frames without a value are skipped. A line of more than `limit` points is thinned
-    by `extremes`. `marked` are frames with pictures: their index in the series and the number of the picture, drawn on the
-    first line.
+    `series` are titles and values by frame; frames without a value are skipped. A line of more than `limit` points is
+    thinned by `extremes`. `marked` are frames with pictures: their index in the series and the number of the picture, drawn
+    on the first line.
     """
     times = np.array(seconds, np.float32)
     figure = make_subplots(rows=len(series), cols=1, shared_xaxes=True, vertical_spacing=0.035)
@@ -62,7 +63,8 @@ def time_series(
         known = np.flatnonzero(~np.isnan(column))
         shown = known[extremes(column[known], limit)]
         figure.add_scatter(
-            name=title, x=times[shown], y=column[shown], customdata=shown, mode='lines+markers' if len(shown) <= 200 else 'lines',
+            name=title, x=times[shown], y=column[shown], customdata=shown,
+            mode='lines+markers' if len(shown) <= 200 else 'lines',
             line={'width': 1.5, 'color': FIRST}, marker_size=4, showlegend=False, row=row, col=1,
             hovertemplate='%{x:.2f} s, frame %{customdata} of the bag: %{y:.4~f}<extra></extra>',
         )
@@ -115,7 +117,8 @@ def latency_histogram(milliseconds: Sequence[float], marks: dict[str, float], mo
     counts, edges = np.histogram(values, bins)
     figure = go.Figure()
     figure.add_bar(
-        x=(edges[:-1] + edges[1:]) / 2, y=counts, width=np.diff(edges), marker_color=FIRST, customdata=np.stack([edges[:-1], edges[1:]], 1),
+        x=(edges[:-1] + edges[1:]) / 2, y=counts, width=np.diff(edges), marker_color=FIRST,
+        customdata=np.stack([edges[:-1], edges[1:]], 1),
         hovertemplate='%{customdata[0]:.2f} to %{customdata[1]:.2f} ms: %{y} frames<extra></extra>',
     )
     for level, (name, value) in enumerate(marks.items()):
@@ -134,7 +137,8 @@ def confidence_histogram(counts: Sequence[int]) -> Chart:
     figure = go.Figure()
     total = max(1, sum(counts))
     figure.add_bar(
-        x=np.arange(len(counts), dtype=np.float32) / (len(counts) - 1), y=np.array(counts, np.float64) / total, marker_color=FIRST,
+        x=np.arange(len(counts), dtype=np.float32) / (len(counts) - 1), y=np.array(counts, np.float64) / total,
+        marker_color=FIRST,
         hovertemplate='confidence %{x:.3f}: %{y:.4f} of the pixels<extra></extra>',
     )
     figure.update_xaxes(title_text='confidence')
