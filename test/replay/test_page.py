@@ -27,7 +27,7 @@ from enet_ros.replay.verdict import judge
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-EVIL = '<script>document.title = "run"</script></script><!-- & "{{ 1 }}" %{x}'
+EVIL = '<script>document.title = "run"</script></script><!-- & &amp; <b>bold</b> "{{ 1 }}" %{x}'
 
 
 def picture(index: int, truth: bool = True, size: tuple[int, int] = (48, 64), noise: bool = False) -> Picture:
