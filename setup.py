@@ -12,7 +12,7 @@ setup(
     description='Real-time semantic segmentation for ROS 2 with ENet',
     license='Apache-2.0',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['py.typed', 'replay/report_schema.json']},
+    package_data={NAME: ['py.typed', 'replay/report_schema.json', 'replay/templates/*']},
     python_requires='>=3.10',
     # Lower bounds; scripts/ installs the exact versions in requirements/. In a ROS workspace, rosdep installs most of them.
     install_requires=[
@@ -26,6 +26,8 @@ setup(
         'openvino>=2024.4',
         'rosbags>=0.11',
         'rosbags-image>=0.10',
+        'Jinja2>=3.0',
+        'plotly>=6.0',
     ],
     extras_require={
         'train': [
