@@ -12,7 +12,7 @@ setup(
     description='Real-time semantic segmentation for ROS 2 with ENet',
     license='Apache-2.0',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['py.typed'], f'{NAME}.replay': ['templates/*']},
+    package_data={NAME: ['py.typed'], f'{NAME}.replay': ['report_schema.json', 'templates/*']},
     python_requires='>=3.10',
     # Lower bounds; scripts/ installs the exact versions in requirements/. In a ROS workspace, rosdep installs most of them.
     install_requires=[
@@ -21,6 +21,7 @@ setup(
         'PyYAML>=6.0',
         'safetensors>=0.4.3',
         'tqdm>=4.60',
+        'jsonschema>=3.2',
         'mcap>=1.2',
         'openvino>=2024.4',
         'rosbags>=0.11',
@@ -36,6 +37,7 @@ setup(
         'report': ['matplotlib>=3.6'],
         'int8': ['nncf>=3.0', 'onnx>=1.16', 'onnxruntime>=1.18'],
         'datasets': ['h5py>=3.7', 'scipy>=1.8', 'pycocotools>=2.0.6'],  # some dataset layouts: docs/datasets.md
+        'ray': ['ray>=2.10'],  # enet replay --ray
         'test': ['pytest<9'],  # colcon test looks for it here
     },
     data_files=[

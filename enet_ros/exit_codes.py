@@ -12,7 +12,7 @@ class ExitCode(IntEnum):
     ERROR = 1
     USAGE = 2
     GATE = 3
-    """A required result was not reached. No command uses it yet."""
+    """A required result was not reached."""
     INCOMPLETE = 4
     """The input was incomplete. What was readable was processed, and the rest was reported."""
     INTERRUPTED = 130

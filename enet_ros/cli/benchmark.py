@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from enet_ros.benchmark.machine import describe_machine
 from enet_ros.benchmark.report import report
 from enet_ros.benchmark.suite import (
     BENCHMARK_BACKENDS,
@@ -25,6 +24,7 @@ from enet_ros.cli.arguments import add_json_argument, positive_integer, positive
 from enet_ros.errors import EnetError, one_line
 from enet_ros.exit_codes import ExitCode
 from enet_ros.files import check_writable, replacing, write_json
+from enet_ros.machine import describe_machine
 from enet_ros.resources import default_model
 
 if TYPE_CHECKING:

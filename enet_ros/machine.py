@@ -1,4 +1,4 @@
-"""Describe the machine that a benchmark runs on."""
+"""Describe the machine that figures were measured on."""
 
 from __future__ import annotations
 

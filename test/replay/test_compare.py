@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from replay_results import LABELS, bag, report_of, result, without_truth
+
+from enet_ros.errors import EnetError, ImageFileError, UsageError
+from enet_ros.exit_codes import ExitCode
+from enet_ros.replay.compare import Comparison, check_comparable, compare, parse_allow
+from enet_ros.replay.report_file import check_report
+from enet_ros.replay.results import Coverage
+from enet_ros.replay.verdict import exit_code, judge
+
+WORSE = ((59, 21, 0, 0), (11, 89, 0, 0), (0, 0, 0, 0))
+"""Two more wrong pixels of 180 than the standard bag: about 0.01 less mean IoU."""
+
+
+def judged(report: dict[str, Any], other: dict[str, Any], allow: str = '') -> Comparison:
+    comparison = compare(report, other, parse_allow(allow, LABELS.names) if allow else ())
+    judge(report, comparison=comparison)
+    check_report(report)
+    return comparison
+
+
+def change(comparison: Comparison, figure: str) -> dict[str, Any]:
+    return next(entry for entry in comparison.changes if entry['figure'] == figure)
+
+
+def failures(comparison: Comparison) -> dict[str, str]:
+    return {one.criterion.split()[3]: one.reason for one in comparison.criteria if not one.passed}
+
+
+def test_equal_reports_pass_and_have_no_change() -> None:
+    report = report_of()
+    comparison = judged(report, report_of())
+    assert report['verdict']['passed'] is True and exit_code(report) == ExitCode.SUCCESS
+    assert all(entry['change'] == 0 for entry in comparison.changes) and not comparison.notes
+    assert list(comparison.allowed) == ['mean_iou', 'class_average', 'global_accuracy', 'frame_mean_iou', 'frame_accuracy',
+                                        'boundary_mean_iou', 'frames']
+
+
+def test_changes_are_absolute_and_relative() -> None:
+    comparison = judged(report_of(result(latency=25)), report_of())
+    assert change(comparison, 'p50_ms') == {'figure': 'p50_ms', 'unit': 'ms', 'better': 'lower', 'before': 21.5,
+                                            'after': 26.5, 'change': 5.0, 'relative': round(5 / 21.5, 6)}
+    assert ['p50_ms', '21.5', '26.5', '+5', '+23.3%'] in [line.split() for line in comparison.table().splitlines()]
+
+
+def test_lower_accuracy_fails_by_default() -> None:
+    report = report_of(result(confusion=WORSE))
+    comparison = judged(report, report_of())
+    assert {'mean_iou', 'class_average', 'global_accuracy'} <= set(failures(comparison)) <= {
+        'mean_iou', 'class_average', 'global_accuracy', 'boundary_mean_iou'}
+    assert exit_code(report) == ExitCode.GATE
+    assert judged(report_of(), report_of(result(confusion=WORSE))).criteria[0].passed  # the other way it is better
+
+
+def test_latency_is_gated_only_if_it_is_named() -> None:
+    slow, fast = report_of(result(latency=40)), report_of()
+    assert not failures(judged(slow, fast))
+    assert failures(judged(slow, fast, 'max_ms=+10%')) == {
+        'max_ms': 'max_ms is 43, was 23: must be at most 25.3 (allowed change: +10%)',
+    }
+    assert not failures(judged(fast, slow, 'max_ms=0,fps=-0%'))
+
+
+@pytest.mark.parametrize(('allow', 'passed'), [
+    ('iou.Road=-0.05', True), ('iou.Road=-0.0499', False), ('iou.Road=-10%', True), ('iou.Road=-9%', False),
+], ids=['absolute', 'more than absolute', 'relative', 'more than relative'])
+def test_the_allowed_change_is_inclusive(allow: str, passed: bool) -> None:
+    before, after = report_of(), report_of()
+    before['metrics']['pooled']['classes']['Road']['iou'] = 0.5
+    after['metrics']['pooled']['classes']['Road']['iou'] = 0.45
+    assert bool(failures(judged(after, before, allow))) is not passed
+
+
+def test_an_allowance_replaces_the_default() -> None:
+    comparison = judged(report_of(result(confusion=WORSE)), report_of(),
+                        'mean_iou=-0.05,class_average=-0.05,global_accuracy=-5%,boundary_mean_iou=-10%')
+    assert not failures(comparison)
+    assert comparison.allowed['mean_iou'] == '-0.05' and comparison.allowed['global_accuracy'] == '-5%'
+
+
+@pytest.mark.parametrize(('allow', 'words'), [
+    ('mean_iou=0.01', 'higher is better: use -0.01'), ('p99_ms=-10%', r'lower is better: use \+10%'),
+    ('mean_iou=-x', 'must be a number or a percentage'), ('mean_iou=-inf', 'must be a number'),
+    ('p99=+10%', 'did you mean p99_ms'), ('p99_ms', 'not NAME=VALUE'), ('fps=-1,fps=-2', 'twice'),
+])
+def test_a_wrong_allowance_is_refused(allow: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        parse_allow(allow, LABELS.names)
+
+
+def test_other_versions_models_engines_and_sizes_can_be_compared() -> None:
+    other = report_of(backend='torch', precision='float16', width=480, height=352, resize_mode='letterbox', threads=4)
+    other.update(enet_ros='0.0.1', model={**other['model'], 'sha256': 'cd' * 32, 'name': 'old.safetensors'})
+    check_comparable(report_of(), other)
+    assert judged(report_of(), other).other == {'enet_ros': '0.0.1', 'model': 'old.safetensors', 'sha256': 'cd' * 32,
+                                                'date': other['timing']['date']}
+
+
+def classes(*names: str) -> dict[str, Any]:
+    report = report_of()
+    return {**report, 'model': {**report['model'], 'classes': list(names)}}
+
+
+@pytest.mark.parametrize(('other', 'words'), [
+    (report_of(mode='live'), 'mode is offline here and live there'),
+    (report_of(tolerance=0.1), 'tolerance is 0.05 here and 0.1 there'),
+    (report_of(every=5), 'every is 1 here and 5 there'),
+    (report_of(start=2.0), 'start is 0.0 here and 2.0 there'),
+    (report_of(duration=9.0), 'duration is None here and 9.0 there'),
+    (report_of(max_frames=9), 'max_frames is None here and 9 there'),
+    (report_of(class_map={'map': {'Lane': 'Road'}}), 'class_map is None here'),
+    (report_of(ignore=[{'start': 0, 'end': 1}]), 'ignore is'),
+    (report_of(classes=['Road']), 'classes is'),
+    (report_of(result(bag('other', '2'))), 'bag drive.mcap is only here; bag other is only there'),
+    (report_of(result(bag(digest='2'))), 'bag drive.mcap has another content'),
+    (report_of(result(), result(bag('other', '2'))), 'bag other is only there'),
+    (report_of(without_truth()), 'labels_topic of bag drive.mcap is /labels here and none there'),
+    (classes('Sky', 'Road', 'Car'), 'classes only here: Traffic light; classes only there: Car'),
+    (classes('Road', 'Sky', 'Traffic light'), 'the order of the classes differs'),
+], ids=['mode', 'tolerance', 'every', 'start', 'duration', 'max_frames', 'class map', 'ignored', 'reported classes',
+        'other bag', 'changed bag', 'more bags', 'topic', 'classes', 'order'])
+def test_unlike_reports_are_refused_with_what_differs(other: dict[str, Any], words: str) -> None:
+    with pytest.raises(EnetError) as caught:
+        check_comparable(report_of(), other)
+    assert words in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_a_bag_that_failed_in_the_meantime_fails_the_comparison_and_not_the_report() -> None:
+    report = report_of(failed=[('other', ImageFileError('other ends early'))])
+    comparison = judged(report, report_of(result(), result(bag('other', '2'))))
+    assert exit_code(report) == ExitCode.GATE and not comparison.changes
+    assert 'bag other is only there' in report['verdict']['criteria'][0]['reason']
+
+
+def test_another_machine_is_named_beside_latencies() -> None:
+    other = report_of()
+    other['host'] = {**other['host'], 'CPU': 'Cortex-A78AE, 8 cores', 'Jetson': 'R36'}
+    comparison = judged(report_of(result(latency=40)), other, 'p99_ms=+5%')
+    note, = comparison.notes
+    assert note.startswith('latencies cannot be compared: CPU is ') and 'Cortex-A78AE, 8 cores there' in note
+    assert 'Jetson is none here and R36 there' in failures(comparison)['p99_ms']
+
+
+def test_fewer_frames_than_before_fail() -> None:
+    report = report_of(result(ious=(0.8, 0.8, 0.8), coverage=Coverage(4, 3, 1, 3, 0, 0, ('1 frame refused',))))
+    comparison = judged(report, report_of())
+    assert failures(comparison) == {'frames': 'frames is 3, was 4: must be at least 4 (allowed change: 0)'}
+    assert comparison.notes == ['this report does not cover all of its input',
+                                '3 frames were compared with ground truth here and 4 there']
+
+
+def test_live_replays_may_differ_in_their_frames() -> None:
+    report = report_of(result(ious=(0.8, 0.8, 0.8)), mode='live')
+    assert 'frames' not in judged(report, report_of(mode='live')).allowed
+
+
+def test_a_figure_that_got_lost_fails_and_one_that_never_was_does_not() -> None:
+    empty = result(ious=(None,) * 4, confusion=[[0] * 4] * 3, confusion_frames={})
+    lost = failures(judged(report_of(empty), report_of()))
+    assert lost['mean_iou'] == 'mean_iou is missing in this report: no frame was compared with ground truth'
+    assert not failures(judged(report_of(empty), report_of(empty)))
+    assert 'missing in the other report' in failures(judged(report_of(empty), report_of(empty), 'mean_iou=-0.1'))['mean_iou']
+
+
+def test_the_report_keeps_the_comparison() -> None:
+    report = report_of()
+    comparison = judged(report, report_of(), 'p99_ms=+10%')
+    assert report['comparison'] == comparison.content()
+    assert report['criteria'] == {'fail_under': None, 'file': None, 'allow': comparison.allowed}
+    assert report['criteria']['allow']['p99_ms'] == '+10%' and report['criteria']['allow']['mean_iou'] == '-0.005'
