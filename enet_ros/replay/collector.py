@@ -1,5 +1,5 @@
 """A sketch, to be replaced."""
-# ruff: noqa: D100, D101, D102, D103, D105, D107
+# ruff: noqa
 
 from __future__ import annotations
 
