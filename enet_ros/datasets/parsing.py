@@ -11,7 +11,22 @@ from typing import Any
 import cv2
 import yaml
 
-from enet_ros.errors import DatasetError, EnetError, one_line
+from enet_ros.errors import DatasetError, EnetError, one_line, quoted
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that a mapping has twice, of which YAML would keep the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 - so in the stubs of PyYAML
+        """Read a mapping."""
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise ValueError(f'key {quoted(key.value)} is there twice, last in line {key.start_mark.line + 1}')
+                seen.add((key.tag, key.value))
+        return node
 
 
 def read_yaml(path: Path, remedy: str) -> dict[str, Any]:
@@ -21,7 +36,7 @@ def read_yaml(path: Path, remedy: str) -> dict[str, Any]:
         DatasetError: the file cannot be read or holds something else.
 
     """
-    return _read(path, yaml.safe_load, remedy)
+    return _read(path, lambda text: yaml.load(text, _Loader), remedy)
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:

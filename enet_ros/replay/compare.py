@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from enet_ros.replay.scalars import Scalar, scalars, shown
 
 SELECTION = ('classes', 'tolerance', 'start', 'duration', 'every', 'max_frames', 'rate', 'class_map', 'ignore')
 """Keys of the configuration that decide what is measured. The others may differ: their effect is what a comparison shows."""
+_EPSILON = 1e-9
 _MACHINE = ('CPU', 'Jetson', 'GPU')
 
 
@@ -27,7 +29,12 @@ class Allowance:
     def limit(self, before: float) -> float:
         """Return the worst value that passes."""
         change = self.change * before if self.relative else self.change
-        return round(before - change if self.scalar.better == 'higher' else before + change, 9)
+        return before - change if self.scalar.better == 'higher' else before + change
+
+    def accepts(self, before: float, after: float) -> bool:
+        """Return whether a change passes. The allowed one does, also where 0.9 - 0.3 is not exactly 0.6."""
+        limit = self.limit(before)
+        return after >= limit - _EPSILON if self.scalar.better == 'higher' else after <= limit + _EPSILON
 
     def __str__(self) -> str:
         """Return the change as it is written in `--allow`."""
@@ -59,7 +66,7 @@ class Comparison:
         """Return the changes as a table for a terminal."""
         rows: list[tuple[str, ...]] = [('figure', 'before', 'after', 'change', 'relative')]
         for entry in self.changes:
-            figures = (('before', '.4g'), ('after', '.4g'), ('change', '+.4g'), ('relative', '+.1%'))
+            figures = (('before', '.6g'), ('after', '.6g'), ('change', '+.6g'), ('relative', '+.1%'))
             rows.append((entry['figure'], *('-' if entry[key] is None else f'{entry[key]:{form}}' for key, form in figures)))
         width = max(len(row[0]) for row in rows)
         return '\n'.join(f'{row[0]:<{width}}' + ''.join(f' {cell:>10}' for cell in row[1:]) for row in rows)
@@ -109,7 +116,8 @@ def check_comparable(report: Mapping[str, Any], other: Mapping[str, Any]) -> Non
     elif here != there:
         found.append('the order of the classes differs')
     for key in SELECTION:
-        one, two = (configuration['configuration'].get(key) for configuration in (report, other))
+        # as JSON, which has no tuples and no numbers as keys: `other` was read from a file
+        one, two = (json.loads(json.dumps(made['configuration'].get(key))) for made in (report, other))
         if one != two:
             found.append(f'{key} is {one} here and {two} there')
     found += _different_bags(report['bags'], other['bags'])
@@ -180,8 +188,7 @@ def _check(allowance: Allowance, report: Mapping[str, Any], other: Mapping[str, 
         if absence := scalar.absence(one):
             return Criterion(must, 'compare', after, None, False, f'{name} is missing in {place}: {absence}')
     assert before is not None and after is not None
-    limit = allowance.limit(before)
-    passed = after >= limit if scalar.better == 'higher' else after <= limit
+    limit, passed = round(allowance.limit(before), 9), allowance.accepts(before, after)
     bound = 'least' if scalar.better == 'higher' else 'most'
     reason = f'{name} is {shown(after)}, was {shown(before)}: must be at {bound} {shown(limit)}'
     reason += f' (allowed change: {allowance})'

@@ -118,7 +118,7 @@ def _confusion_frames(results: Sequence[ReplayResult]) -> list[dict[str, Any]]:
         first += len(result.frames)
     return [
         {'true': true, 'predicted': predicted,
-         'frames': sorted(found[true, predicted], key=lambda entry: (-entry[1], entry[0]))[:_CONFUSION_FRAMES]}
+         'frames': sorted(found[true, predicted], key=lambda entry: -entry[1])[:_CONFUSION_FRAMES]}
         for true, predicted in sorted(found)
     ]
 

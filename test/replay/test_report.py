@@ -160,7 +160,9 @@ def changed(**fields: object) -> str:
     (changed(mean_iou='high'), "not a valid report (mean_iou: 'high' is not of type"),
     (changed(metrics={}), 'not a valid report (metrics: '),
     (changed(bags=[{}]), 'not a valid report (bags.0: '),
-], ids=['text', 'deep', 'NaN', 'list', 'evaluation', 'format', 'type', 'missing', 'bag'])
+    (changed(frames=[]), 'not a valid report (frames: '),
+    (changed(frames={**report_of()['frames'], 'flips': [2]}), 'not a valid report (frames.flips.0: '),
+], ids=['text', 'deep', 'NaN', 'list', 'evaluation', 'format', 'type', 'missing', 'bag', 'frames', 'column'])
 def test_what_is_not_a_report_is_refused_in_one_line(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / 'report.json'
     path.write_text(text)
