@@ -43,9 +43,14 @@ def make_segmenter(arguments: argparse.Namespace, classes: Sequence[str] = ()) -
         EnetError: the model cannot be read, the engine cannot be created, or a class is unknown.
 
     """
-    width, height = arguments.size
-    spec = EngineSpec(arguments.backend, arguments.precision, width, height, threads=arguments.threads)
+    spec = engine_spec(arguments)
     return Segmenter(read_model(arguments.model), spec, classes=classes, resize_mode=arguments.resize_mode)
+
+
+def engine_spec(arguments: argparse.Namespace, *, confidence: bool = False) -> EngineSpec:
+    """Return the engine that the arguments of `add_segmenter_arguments` ask for."""
+    backend, precision, (width, height) = arguments.backend, arguments.precision, arguments.size
+    return EngineSpec(backend, precision, width, height, confidence=confidence, threads=arguments.threads)
 
 
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +84,14 @@ def positive_number(text: str) -> float:
     number = _number(text)
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f'{quoted(text)} is not a number above 0')
+    return number
+
+
+def natural_seconds(text: str) -> float:
+    """Read a finite number of seconds that is at least 0."""
+    number = _number(text)
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f'{quoted(text)} is not a number of seconds of at least 0')
     return number
 
 

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from enet_ros.cli import benchmark, build_engine, convert, evaluate, info, segment, train
+from enet_ros.cli import benchmark, build_engine, convert, evaluate, info, replay, segment, train
 from enet_ros.errors import EnetError, TrainingStopped, UsageError, one_line
 from enet_ros.exit_codes import ExitCode
 from enet_ros.version import __version__
 
 _EXIT_CODES = (
-    'Exit codes: 0 success; 1 error; 2 bad usage; 3 a required result was not reached (not used yet); 4 the input was '
-    'incomplete, and everything readable was processed; 130 interrupted.'
+    'Exit codes: 0 success; 1 error; 2 bad usage; 3 a required result was not reached; 4 the input was incomplete, and '
+    'everything readable was processed; 130 interrupted.'
 )
 
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _Parser(prog='enet', description='Semantic segmentation with ENet.', epilog=_EXIT_CODES)
     parser.add_argument('--version', action='version', version=f'enet_ros {__version__}')
     commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
-    for module in (segment, convert, train, evaluate, benchmark, build_engine, info):
+    for module in (segment, convert, train, evaluate, replay, benchmark, build_engine, info):
         module.add_command(commands)
     parsed = parser.parse_args(arguments)
     try:

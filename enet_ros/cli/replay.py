@@ -1,0 +1,212 @@
+"""`enet replay`: how good and how fast the segmentation of recorded drives is."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from enet_ros.cli.arguments import (
+    add_json_argument,
+    add_segmenter_arguments,
+    engine_spec,
+    natural_seconds,
+    positive_integer,
+    positive_number,
+)
+from enet_ros.errors import EnetError, UsageError, one_line
+from enet_ros.exit_codes import ExitCode
+from enet_ros.files import check_writable
+from enet_ros.network.model_file import read_model
+from enet_ros.replay.class_map import ClassMap, read_class_map
+from enet_ros.replay.compare import Allowance, check_comparable, compare, parse_allow
+from enet_ros.replay.criteria import Criteria, Limit, parse_fail_under, read_criteria
+from enet_ros.replay.job import BAG_FAILURES, Job, Outcome, replay_bag
+from enet_ros.replay.output import PAGE_FILE, check_output, write_output
+from enet_ros.replay.parallel import replay_parallel
+from enet_ros.replay.progress import ProgressBars
+from enet_ros.replay.ray_cluster import replay_on_ray
+from enet_ros.replay.recording import Selection, open_recording
+from enet_ros.replay.report import build_report
+from enet_ros.replay.report_file import REPORT_FILE, read_report, write_report
+from enet_ros.replay.results import ReplayResult
+from enet_ros.replay.summary import summarize
+from enet_ros.replay.verdict import exit_code, judge
+from enet_ros.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from enet_ros.cli.arguments import Commands
+
+
+def add_command(commands: Commands) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        'replay', help='measure accuracy and speed on recorded drives',
+        description='Segment the images of ROS 2 bags and write report.json, for programs, and report.html, for people: '
+                    'accuracy where the bag has ground truth, stability and confidence everywhere, latency.',
+        epilog='The exit code is 3 if a gate was not passed, and else 4 if anything that was selected could not be read or '
+               'compared; the report says what.',
+    )
+    parser.add_argument('bag', type=Path, nargs='+', metavar='BAG', help='a folder with metadata.yaml, or a .mcap file')
+    parser.add_argument('--report', type=Path, required=True, metavar='DIR', help='folder for report.json and report.html')
+    parser.add_argument('--mode', choices=('offline', 'live'), default='offline',
+                        help='segment every image without ROS (offline, default), or play the bag to a running node (live)')
+    add_json_argument(parser)
+    choice = parser.add_argument_group('what to replay')
+    choice.add_argument('--image-topic', default='', metavar='TOPIC', help='image topic of a bag that has several')
+    choice.add_argument('--labels-topic', default='', metavar='TOPIC',
+                        help='topic with the ground truth: class ids (mono8, mono16, 32SC1) or colours')
+    choice.add_argument('--tolerance', type=natural_seconds, default=0.02, metavar='S',
+                        help='largest difference between the stamps of an image and its ground truth (default: 0.02)')
+    choice.add_argument('--class-map', type=Path, metavar='FILE',
+                        help='YAML file that maps the classes of the ground truth to those of the model')
+    choice.add_argument('--start', type=natural_seconds, default=0.0, metavar='S', help='skip the first seconds of each bag')
+    choice.add_argument('--duration', type=positive_number, metavar='S', help='replay at most these seconds of each bag')
+    choice.add_argument('--every', type=positive_integer, default=1, metavar='N', help='replay every Nth image (default: 1)')
+    choice.add_argument('--max-frames', type=positive_integer, metavar='N', help='replay at most N images of each bag')
+    gates = parser.add_argument_group('gates')
+    gates.add_argument('--fail-under', metavar='NAME=LIMIT,...', help='limits, such as mean_iou=0.60,p99_ms=80')
+    gates.add_argument('--criteria', type=Path, metavar='FILE', help='YAML file with limits and ignored times')
+    gates.add_argument('--compare', type=Path, metavar='FILE', help='report.json to compare with')
+    gates.add_argument('--allow', metavar='NAME=CHANGE,...',
+                       help='changes for the worse that --compare accepts, such as mean_iou=-0.01,p99_ms=+10%%')
+    several = parser.add_argument_group('several bags')
+    several.add_argument('--jobs', type=positive_integer, default=1, metavar='N', help='replay N bags at the same time')
+    several.add_argument('--ray', metavar='ADDRESS', help='replay the bags on the Ray cluster at this address')
+    outputs = parser.add_argument_group('other outputs, of one bag')
+    outputs.add_argument('--save-bag', type=Path, metavar='FILE', help='write images, labels and overlays to an mcap file')
+    outputs.add_argument('--video', type=Path, metavar='FILE', help='write the overlays to an mp4 file')
+    live = parser.add_argument_group('live')
+    live.add_argument('--node', metavar='NAME', help='use this running node instead of starting one')
+    live.add_argument('--rate', type=positive_number, metavar='X', help='play X times as fast as recorded (default: 1)')
+    live.add_argument('--find-rate', action='store_true', help='search the highest rate with under 1 %% drops')
+    add_segmenter_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Replay the bags, write the report and print a summary."""
+    _check_usage(arguments)
+    model = read_model(arguments.model)
+    gates = _Gates.of(arguments, model.info.labels.names)
+    class_map = read_class_map(arguments.class_map) if arguments.class_map else None
+    check_output(arguments.report)
+    for path in (arguments.json, arguments.save_bag, arguments.video):
+        if path:
+            check_writable(path)
+    segmenter = Segmenter(model, engine_spec(arguments, confidence=True), resize_mode=arguments.resize_mode)
+    jobs = [_job(path, arguments, segmenter, class_map, gates.criteria) for path in arguments.bag]
+    configuration = _configuration(arguments, segmenter, gates.criteria)
+    if gates.other:
+        gates.check_comparable(jobs, arguments.mode, segmenter, configuration)
+    outcomes = _replay_all(arguments, jobs, segmenter)
+    results = [outcome for outcome in outcomes if isinstance(outcome, ReplayResult)]
+    failed = [(job.path.name, outcome) for job, outcome in zip(jobs, outcomes) if isinstance(outcome, EnetError)]
+    for name, error in failed:
+        print(f'enet: {error if name in str(error) else f"{name}: {error}"}', file=sys.stderr)
+    if not results:
+        return ExitCode.ERROR
+    report = build_report(results, failed, model, configuration, arguments.mode)
+    judge(report, gates.limits, gates.criteria, compare(report, gates.other, gates.allowed) if gates.other else None)
+    write_output(arguments.report, report, [(result.worst, result.typical) for result in results])
+    if arguments.json:
+        write_report(arguments.json, report)
+    print(summarize(report, segmenter.labels))
+    print(f'report: {arguments.report / REPORT_FILE}\npage:   {arguments.report / PAGE_FILE}')
+    return exit_code(report)
+
+
+@dataclass(frozen=True)
+class _Gates:
+    limits: Sequence[Limit]
+    criteria: Criteria | None
+    other: dict[str, Any] | None
+    allowed: Sequence[Allowance]
+
+    @staticmethod
+    def of(arguments: argparse.Namespace, classes: Sequence[str]) -> _Gates:
+        return _Gates(
+            parse_fail_under(arguments.fail_under, classes) if arguments.fail_under is not None else (),
+            read_criteria(arguments.criteria, classes) if arguments.criteria else None,
+            read_report(arguments.compare) if arguments.compare else None,
+            parse_allow(arguments.allow, classes) if arguments.allow is not None else (),
+        )
+
+    def check_comparable(
+        self, jobs: Sequence[Job], mode: str, segmenter: Segmenter, configuration: Mapping[str, Any]
+    ) -> None:
+        """Refuse to compare before the bags are replayed. A bag that cannot be opened is reported later."""
+        bags = []
+        for job in jobs:
+            try:
+                bags.append(asdict(open_recording(job.path, job.selection, job.class_map).info))
+            except BAG_FAILURES:
+                return
+        assert self.other is not None
+        known = {'mode': mode, 'model': {'classes': segmenter.labels.names}, 'configuration': configuration, 'bags': bags}
+        check_comparable(known, self.other)
+
+
+def _check_usage(arguments: argparse.Namespace) -> None:
+    several = len(arguments.bag) > 1 or arguments.jobs > 1 or arguments.ray
+    options = {
+        '--node': arguments.node, '--rate': arguments.rate, '--find-rate': arguments.find_rate, '--jobs': arguments.jobs > 1,
+        '--ray': arguments.ray, '--save-bag': arguments.save_bag, '--video': arguments.video,
+    }
+    given = {name for name, value in options.items() if value}
+    if arguments.mode == 'offline' and (wrong := given & {'--node', '--rate', '--find-rate'}):
+        raise UsageError(f'{min(wrong)} needs --mode live')
+    if arguments.mode == 'live' and (wrong := given & {'--jobs', '--ray'}):
+        raise UsageError(f'{min(wrong)} needs --mode offline: bags that are played at the same time slow each other down')
+    if given >= {'--jobs', '--ray'}:
+        raise UsageError('--jobs is for this machine and --ray for a cluster: use one of them')
+    if several and (wrong := given & {'--save-bag', '--video'}):
+        raise UsageError(f'{min(wrong)} needs a single BAG, without --jobs and --ray')
+    if arguments.allow is not None and not arguments.compare:
+        raise UsageError('--allow needs --compare')
+    paths = [path.resolve() for path in arguments.bag]
+    if twice := next((path for path in arguments.bag if paths.count(path.resolve()) > 1), None):
+        raise UsageError(f'{twice} is given twice: its frames would count twice')
+
+
+def _job(
+    path: Path, arguments: argparse.Namespace, segmenter: Segmenter, class_map: ClassMap | None, criteria: Criteria | None
+) -> Job:
+    selection = Selection(
+        arguments.image_topic, arguments.labels_topic, arguments.tolerance, arguments.start, arguments.duration,
+        arguments.every, arguments.max_frames, criteria.ignored_in(path.name) if criteria else (),
+    )
+    # the engine that was chosen here, so that every process and machine uses the same one, but as many threads as asked for
+    spec = replace(segmenter.engine.spec, threads=arguments.threads)
+    return Job(path, selection, class_map, arguments.model, spec, arguments.resize_mode)
+
+
+def _configuration(arguments: argparse.Namespace, segmenter: Segmenter, criteria: Criteria | None) -> dict[str, Any]:
+    engine = segmenter.engine
+    keys = ('resize_mode', 'threads', 'image_topic', 'labels_topic', 'tolerance', 'start', 'duration', 'every', 'max_frames')
+    return {
+        'backend': engine.spec.backend, 'precision': engine.spec.precision, 'device': engine.device,
+        'width': engine.spec.width, 'height': engine.spec.height,
+        **{key: getattr(arguments, key) for key in keys},
+        'class_map': None,
+        'ignore': [asdict(part) for part in criteria.ignored] if criteria else [],
+    }
+
+
+def _replay_all(arguments: argparse.Namespace, jobs: Sequence[Job], segmenter: Segmenter) -> list[Outcome]:
+    with ProgressBars(min(arguments.jobs, len(jobs))) as bars:
+        if arguments.ray:
+            return replay_on_ray(jobs, arguments.ray, bars)
+        if arguments.jobs > 1:
+            return replay_parallel(jobs, arguments.jobs, bars)
+        return [_replay(job, segmenter, bars) for job in jobs]
+
+
+def _replay(job: Job, segmenter: Segmenter, bars: ProgressBars) -> Outcome:
+    try:
+        return replay_bag(job, segmenter, lambda done, total: bars.show(0, job.path.name, done, total))
+    except BAG_FAILURES as error:
+        return error if isinstance(error, EnetError) else EnetError(one_line(error))

@@ -1,0 +1,62 @@
+"""The folder of a report: report.json and report.html."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from enet_ros.errors import EnetError, one_line
+from enet_ros.files import check_writable, replacing
+from enet_ros.replay.page import BagPictures, check_page_packages, write_page
+from enet_ros.replay.report_file import REPORT_FILE, write_report
+
+PAGE_FILE = 'report.html'
+GENERATOR = b'<meta name="generator" content="enet replay">'
+"""What the head of every page has."""
+_HEAD = 4096
+
+
+def check_output(folder: Path) -> None:
+    """Check that `write_output` can write to `folder`. Call it before the replay.
+
+    Raises:
+        EnetError: a file of another program is in the way, the folder cannot be written, or a package is missing.
+
+    """
+    check_page_packages()
+    for name, is_ours in ((REPORT_FILE, _is_report), (PAGE_FILE, _is_page)):
+        path = folder / name
+        try:
+            if path.is_file() and not is_ours(path):
+                raise EnetError(f'{path} was not written by "enet replay": choose another --report')
+        except OSError as error:
+            raise EnetError(f'cannot read {path}: {one_line(error)}; choose another --report') from error
+        check_writable(path)
+
+
+def write_output(folder: Path, report: dict[str, Any], pictures: Sequence[BagPictures]) -> None:
+    """Write both files. `pictures` are those of `write_page`. If one cannot be written, neither is replaced.
+
+    Raises:
+        EnetError: a file cannot be written.
+
+    """
+    with replacing(folder / PAGE_FILE) as page, replacing(folder / REPORT_FILE) as written:
+        write_page(page, report, pictures)
+        write_report(written, report)
+
+
+def _is_report(path: Path) -> bool:
+    """Return whether a file is a report, of any format; `enet evaluate --report` and others use the same name."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {'format', 'enet_ros', 'verdict'} <= content.keys()
+
+
+def _is_page(path: Path) -> bool:
+    with path.open('rb') as file:
+        return GENERATOR in file.read(_HEAD)

@@ -1,0 +1,60 @@
+"""Replay several bags at the same time on a Ray cluster: https://docs.ray.io."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+
+from enet_ros.errors import EnetError, one_line
+from enet_ros.replay.job import BAG_FAILURES, Job, Outcome, replay_job
+from enet_ros.replay.progress import ProgressBars
+
+
+def replay_on_ray(jobs: Sequence[Job], address: str, bars: ProgressBars) -> list[Outcome]:
+    """Replay each bag in a task of the cluster at `address`. Return the outcomes in the order of `jobs`.
+
+    All machines need this package, and the bags and the model under the same paths. A task takes as many cores as its
+    engine has threads; one that dies fails its bag and is not repeated.
+
+    Raises:
+        EnetError: Ray is not installed, or there is no cluster at `address`.
+
+    """
+    if find_spec('ray') is None:
+        raise EnetError('--ray needs Ray: pip install ray')
+    import ray  # optional, and slow to import
+
+    try:
+        ray.init(address, logging_level=logging.WARNING, log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise EnetError(f'cannot connect to Ray at {address}: {one_line(error)}; "ray start --head" starts one') from error
+    try:
+        task = ray.remote(max_retries=0)(_replay)
+        running = {}
+        for index, job in enumerate(jobs):
+            job = replace(job, path=job.path.resolve(), model=job.model.resolve(),
+                          spec=replace(job.spec, threads=job.spec.threads or 1))
+            running[task.options(num_cpus=job.spec.threads, name=job.path.name).remote(job)] = index
+        outcomes: dict[int, Outcome] = {}
+        bars.show(0, 'bags', 0, len(jobs))
+        while running:
+            for reference in ray.wait(list(running))[0]:
+                try:
+                    outcome = ray.get(reference)
+                except ray.exceptions.RayError as error:
+                    outcome = f'the Ray task that replayed it failed: {one_line(error)}'
+                outcomes[running.pop(reference)] = EnetError(outcome) if isinstance(outcome, str) else outcome
+                bars.show(0, 'bags', len(outcomes), len(jobs))
+        return [outcomes[index] for index in range(len(jobs))]
+    finally:
+        ray.shutdown()
+
+
+def _replay(job: Job) -> object:
+    """Return the result of a bag, or the text of what is wrong with it."""
+    try:
+        return replay_job(job, lambda done, total: None)
+    except BAG_FAILURES as error:
+        return one_line(error)

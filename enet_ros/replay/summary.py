@@ -1,0 +1,62 @@
+"""What a replay prints: its figures in a few lines, the verdict, and what was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from enet_ros.evaluation.evaluate import Evaluation
+from enet_ros.labels import LabelSet
+
+
+def summarize(report: Mapping[str, Any], labels: LabelSet) -> str:
+    """Return a summary of a report for a terminal. `labels` are those of the model."""
+    return '\n'.join([*_heading(report), *_figures(report, labels), *_losses(report), *_verdict(report)])
+
+
+def _heading(report: Mapping[str, Any]) -> Iterator[str]:
+    configuration = report['configuration']
+    names = [bag['name'] for bag in report['bags']]
+    bags = names[0] if len(names) == 1 else f'{len(names)} bags'
+    yield (f'{report["model"]["name"]} on {bags}: {report["frames_out"]} of {report["frames_in"]} frames at '
+           f'{configuration["width"]}x{configuration["height"]} ({configuration["resize_mode"]}), '
+           f'{configuration["backend"]} {configuration["precision"]}, {report["mode"]}')
+
+
+def _figures(report: Mapping[str, Any], labels: LabelSet) -> Iterator[str]:
+    metrics, timing = report['metrics'], report['timing']
+    if metrics['pooled']:
+        yield Evaluation(labels, metrics['pooled']['images'], np.array(metrics['confusion'])).table()
+    rows = [
+        ('mean IoU over frames', metrics['mean_over_frames']['mean_iou'], 100, '%'),
+        ('mean IoU near boundaries', (metrics['boundary'] or {}).get('mean_iou'), 100, '%'),
+        ('flips between frames', metrics['stability']['flips'], 100, '%'),
+        ('mean confidence', (metrics['confidence'] or {}).get('mean'), 100, '%'),
+        ('latency p50', timing['latency_ms']['p50'], 1, 'ms'),
+        ('latency p99', timing['latency_ms']['p99'], 1, 'ms'),
+        ('frames per second', timing['fps'], 1, ''),
+        *([('dropped', timing['dropped'], 100, '%')] if report['mode'] == 'live' else []),
+    ]
+    for name, value, factor, unit in rows:
+        if value is not None:
+            yield f'{name:<24} {factor * value:>8.1f} {unit}'.rstrip()
+
+
+def _losses(report: Mapping[str, Any]) -> Iterator[str]:
+    for bag in report['bags']:
+        for problem in bag['coverage']['problems']:
+            yield f'incomplete: {bag["name"]}: {problem}'
+        if (without := bag['coverage']['without_truth']) and (compared := bag['coverage']['with_truth']):
+            yield f'{bag["name"]}: {compared} frames were compared with ground truth, {without} have none'
+    for bag in report['failed_bags']:
+        yield f'failed: {bag["name"]}: {bag["error"]}'
+
+
+def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
+    verdict = report['verdict']
+    for criterion in verdict['criteria']:
+        yield f'passed: {criterion["criterion"]}' if criterion['passed'] else f'FAILED: {criterion["reason"]}'
+    if verdict['passed'] is not None:
+        yield f'verdict: {"passed" if verdict["passed"] else "FAILED"}'
