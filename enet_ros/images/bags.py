@@ -15,13 +15,19 @@ from typing import Any
 from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
 from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from enet_ros.errors import EnetError, ImageMessageError, IncompleteInputError, one_line
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 _MCAP_MAGIC = b'\x89MCAP0\r\n'  # the first and the last bytes of a finished file
+LABEL_INFO_TYPE = 'vision_msgs/msg/LabelInfo'
 _TYPES = get_typestore(Stores.LATEST)  # the image types are the same in every ROS 2 distribution
+# not among the types of rosbags, and older bags do not hold the definitions of their types
+_TYPES.register({
+    **get_types_from_msg('uint16 class_id\nstring class_name', 'vision_msgs/msg/VisionClass'),
+    **get_types_from_msg('std_msgs/Header header\nVisionClass[] class_map\nfloat32 threshold', LABEL_INFO_TYPE),
+})
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,8 @@ class Bag:
         count = 0
         for msgtype, channel, message in _mcap_messages(self.path):
             if channel.topic in topics and msgtype == self.topics[channel.topic].msgtype:
-                yield RecordedMessage(channel.topic, message.log_time, _deserialize(_TYPES.deserialize_cdr, message.data, msgtype))
+                read = _deserialize(_TYPES.deserialize_cdr, message.data, msgtype)
+                yield RecordedMessage(channel.topic, message.log_time, read)
                 count += 1
         raise IncompleteInputError(f'{self.path} is an incomplete recording: {count} messages were read')
 
