@@ -87,7 +87,8 @@ def truth_table(names: Mapping[int, str] | None, class_map: ClassMap, labels: La
         DatasetError: a name is not one of the model's classes and is not mapped.
 
     """
-    known: dict[int | Color, str] = {**(class_map.names or names or dict(enumerate(labels.names)))}
+    given = dict(enumerate(labels.names)) if names is None else names
+    known = dict[int | Color, str]((class_map.names or given).items())
     if unused := class_map.renamed.keys() - set(known.values()):
         raise DatasetError(f'class map: {quoted(min(unused))} is not a class of the ground truth: '
                            f'its classes are {", ".join(dict.fromkeys(known.values()))}')
