@@ -12,7 +12,7 @@ setup(
     description='Real-time semantic segmentation for ROS 2 with ENet',
     license='Apache-2.0',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['py.typed'], f'{NAME}.replay': ['report_schema.json', 'templates/*']},
+    package_data={NAME: ['py.typed', 'replay/report_schema.json', 'replay/templates/*']},
     python_requires='>=3.10',
     # Lower bounds; scripts/ installs the exact versions in requirements/. In a ROS workspace, rosdep installs most of them.
     install_requires=[

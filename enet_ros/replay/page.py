@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from itertools import zip_longest
@@ -14,7 +15,7 @@ import numpy as np
 from enet_ros.errors import EnetError
 from enet_ros.files import write_bytes
 from enet_ros.replay.page_confusion import confusion_table
-from enet_ros.replay.page_summary import Report, key_figures, latencies, look_up, notes
+from enet_ros.replay.page_summary import Report, change_verdict, changes, key_figures, latencies, notes
 from enet_ros.replay.results import Picture
 
 BagPictures = tuple[Sequence[Picture], Sequence[Picture]]
@@ -41,14 +42,13 @@ def check_page_packages() -> None:
         raise EnetError(f'report.html needs {" and ".join(missing)}: pip install {" ".join(missing)}')
 
 
-def write_page(path: Path, report: Report, pictures: Sequence[BagPictures], other: Report | None = None) -> None:
+def write_page(path: Path, report: Report, pictures: Sequence[BagPictures]) -> None:
     """Write the page of `report`.
 
     Args:
         path: The HTML file.
         report: The content of report.json.
         pictures: Pictures of each of `report['bags']`. What exceeds `PICTURE_BYTES` is left out, and the page says so.
-        other: The content of the report to compare with.
 
     Raises:
         EnetError: Jinja2 or plotly is missing, or the file cannot be written.
@@ -65,16 +65,18 @@ def write_page(path: Path, report: Report, pictures: Sequence[BagPictures], othe
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )
     environment.filters['flat'] = _flat
-    environment.globals['look_up'] = look_up
+    environment.globals['change_verdict'] = change_verdict
     shown, left_out = _choose(report, pictures)
     charts, bags = _charts_of_bags(report, shown)
     charts |= _charts_of_all(report)
     confusion = confusion_table(report)
+    data = {'charts': charts, 'pictures': shown, 'confusion': confusion and confusion.cells,
+            'frames': _listed_frames(report), 'bags': len(report['bags'])}
     text = environment.get_template('report.html.j2').render(
-        report=report, other=other, notes=list(notes(report)), key_figures=key_figures(report, other), bags=bags, charts=charts,
-        confusion=confusion, pictures=shown, pictures_left_out=left_out, hidden_latencies=_hidden(report),
-        area_intervals=page_charts.AREA_INTERVALS, confidence_tenths=_tenths(report), library=markupsafe.Markup(page_charts.library()),
-        data={'charts': charts, 'pictures': shown, 'confusion': confusion and confusion.cells, 'frames': _listed_frames(report)},
+        report=report, notes=list(notes(report)), key_figures=key_figures(report), changes=changes(report), bags=bags,
+        charts=charts, confusion=confusion, pictures=shown, pictures_left_out=left_out, hidden_latencies=_hidden(report),
+        area_intervals=page_charts.AREA_INTERVALS, confidence_tenths=_tenths(report), data=data,
+        library=markupsafe.Markup(page_charts.library()),
     )
     write_bytes(path, text.encode('utf-8', 'replace'))
 
@@ -89,8 +91,8 @@ def _charts_of_all(report: Report) -> dict[str, Any]:
     if values := latencies(report):
         marks = {name: report['timing']['latency_ms'][name] for name in ('p50', 'p90', 'p99')}
         charts['latency'] = page_charts.latency_histogram(values, marks, _latency_limit(report))
-    if histogram := look_up(report, 'metrics', 'confidence', 'histogram'):
-        charts['confidence'] = page_charts.confidence_histogram(histogram)
+    if confidence := report['metrics']['confidence']:
+        charts['confidence'] = page_charts.confidence_histogram(confidence['histogram'])
     return charts
 
 
@@ -101,24 +103,32 @@ def _charts_of_bags(report: Report, pictures: Sequence[dict[str, Any]]) -> tuple
     frames, charts, bags = report['frames'], {}, []
     limit = max(MIN_LINE_POINTS, LINE_POINTS // max(1, len(report['bags'])))
     columns = [('mean IoU', frames['mean_iou']), ('confidence', frames['confidence']), ('label flips', frames['flips']),
-               ('latency, ms', look_up(report, 'timing', 'frames_ms') or [None] * len(frames['bag']))]
+               ('latency, ms', report['timing']['frames_ms'])]
     for number, bag in enumerate(report['bags']):
-        indices = [index for index, owner in enumerate(frames['bag']) if owner == number]
+        indices = range(*_span(frames['bag'], number))
         seconds = [frames['seconds'][index] for index in indices]
         series = [(title, [column[index] for index in indices]) for title, column in columns]
         known = [(title, values) for title, values in series if any(value is not None for value in values)]
+        marked = [(picture['frame'] - indices[0], place) for place, picture in enumerate(pictures)
+                  if picture['frame'] in indices]
         if known:
-            marked = [(picture['frame'] - indices[0], place) for place, picture in enumerate(pictures) if picture['bag'] == bag['name']]
             charts[f'time-{number}'] = page_charts.time_series(seconds, known, marked, limit)
         if indices:
             charts[f'share-{number}'] = page_charts.class_areas(
-                seconds, [frames['class_share'][index] for index in indices], report['model']['classes'], report['model']['colors'])
+                seconds, [frames['class_share'][index] for index in indices], report['model']['classes'],
+                report['model']['colors'])
         bags.append({
-            'name': bag['name'], 'frames': len(indices), 'titles': [title for title, _ in known],
+            'name': bag['name'], 'frames': len(indices), 'marked': bool(marked and known),
+            'titles': [title for title, _ in known],
             'missing': [title for title, values in series if (title, values) not in known],
-            'thinned': min(limit, len(indices)) if len(indices) > limit else 0, 'intervals': list(_intervals(seconds, known)),
+            'thinned': limit if len(indices) > limit else 0, 'intervals': list(_intervals(seconds, known)),
         })
     return charts, bags
+
+
+def _span(owners: Sequence[int], number: int) -> tuple[int, int]:
+    """Return the first frame of a bag and the one after its last; `owners` are the sorted bag numbers of all frames."""
+    return bisect_left(owners, number), bisect_right(owners, number)
 
 
 def _intervals(seconds: Sequence[float], series: Sequence[tuple[str, Sequence[float | None]]]) -> Iterator[dict[str, Any]]:
@@ -146,10 +156,11 @@ def _hidden(report: Report) -> tuple[int, float]:
 
 def _tenths(report: Report) -> list[tuple[float, float, float]]:
     """Return the share of the pixels in each tenth of the confidence: from, to, share."""
-    counts = np.array(look_up(report, 'metrics', 'confidence', 'histogram') or [])
+    counts = np.array((report['metrics']['confidence'] or {'histogram': []})['histogram'])
     edges = np.linspace(0, 1, 11)
     sums, _ = np.histogram(np.linspace(0, 1, len(counts)), edges, weights=counts)
-    return [(float(low), float(high), float(share)) for low, high, share in zip(edges, edges[1:], sums / max(1, counts.sum()))]
+    shares = sums / max(1, counts.sum())
+    return list(zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist()))
 
 
 def _choose(report: Report, pictures: Sequence[BagPictures]) -> tuple[list[dict[str, Any]], int]:
@@ -157,13 +168,17 @@ def _choose(report: Report, pictures: Sequence[BagPictures]) -> tuple[list[dict[
     frames = report['frames']
     candidates = []
     for number, (worst, typical) in enumerate(pictures):
-        first = frames['bag'].index(number) if number in frames['bag'] else 0
-        candidates.append([(number, kind, rank, first + picture.frame, picture) for rank, pair in enumerate(zip_longest(worst, typical))
-                           for kind, picture in zip(('worst', 'typical'), pair) if picture])
+        first, _ = _span(frames['bag'], number)
+        candidates.append([
+            (number, kind, rank, first + picture.frame, picture)
+            for rank, pair in enumerate(zip_longest(worst, typical))
+            for kind, picture in zip(('worst', 'typical'), pair) if picture
+        ])
     chosen, size = [], 0
     for candidate in (entry for entries in zip_longest(*candidates) for entry in entries if entry):
         picture = candidate[-1]
-        size += sum(4 * len(data) // 3 for data in (picture.image, picture.labels, picture.truth, picture.difference) if data)
+        layers = (picture.image, picture.labels, picture.truth, picture.difference)
+        size += sum(4 * len(data) // 3 for data in layers if data)
         if size > PICTURE_BYTES:
             break
         chosen.append(candidate)
@@ -171,7 +186,8 @@ def _choose(report: Report, pictures: Sequence[BagPictures]) -> tuple[list[dict[
     shown = [{
         'bag': report['bags'][number]['name'], 'kind': kind, 'rank': rank + 1, 'frame': frame, 'name': frames['name'][frame],
         **{key: frames[key][frame] for key in ('seconds', 'mean_iou', 'accuracy', 'confidence', 'flips')},
-        'layers': [{'title': title, 'source': f'data:image/{form};base64,{b64encode(data).decode()}'} for title, form, data in (
+        'layers': [{'title': title, 'source': f'data:image/{form};base64,{b64encode(data).decode()}'}
+                   for title, form, data in (
             ('image', 'jpeg', picture.image), ('labels', 'png', picture.labels), ('ground truth', 'png', picture.truth),
             ('difference', 'png', picture.difference)) if data],
     } for number, kind, rank, frame, picture in chosen]
@@ -183,7 +199,7 @@ def _listed_frames(report: Report) -> dict[int, dict[str, Any]]:
     frames = report['frames']
     return {index: {'name': frames['name'][index], 'bag': report['bags'][frames['bag'][index]]['name'],
                     'seconds': frames['seconds'][index], 'mean_iou': frames['mean_iou'][index]}
-            for entry in report['metrics']['confusion_frames'] or () for index, _ in entry['frames']}
+            for entry in report['metrics']['confusion_frames'] for index, _ in entry['frames']}
 
 
 def _flat(value: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - JSON

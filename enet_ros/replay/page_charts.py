@@ -47,13 +47,14 @@ def class_bars(classes: dict[str, dict[str, float | None]]) -> Chart:
 
 
 def time_series(
-    seconds: Sequence[float], series: Sequence[tuple[str, Sequence[float | None]]], marked: Sequence[tuple[int, int]], limit: int,
+    seconds: Sequence[float], series: Sequence[tuple[str, Sequence[float | None]]], marked: Sequence[tuple[int, int]],
+    limit: int,
 ) -> Chart:
     """Return one line below the other over the time of a bag.
 
-    `series` are titles and values by frame; frames without a value are skipped. A line of more than `limit` points is thinned
-    by `extremes`. `marked` are frames with pictures: their index in the series and the number of the picture, drawn on the
-    first line.
+    `series` are titles and values by frame; frames without a value are skipped. A line of more than `limit` points is
+    thinned by `extremes`. `marked` are frames with pictures: their index in the series and the number of the picture, drawn
+    on the first line.
     """
     times = np.array(seconds, np.float32)
     figure = make_subplots(rows=len(series), cols=1, shared_xaxes=True, vertical_spacing=0.035)
@@ -62,11 +63,12 @@ def time_series(
         known = np.flatnonzero(~np.isnan(column))
         shown = known[extremes(column[known], limit)]
         figure.add_scatter(
-            name=title, x=times[shown], y=column[shown], customdata=shown, mode='lines+markers' if len(shown) <= 200 else 'lines',
+            name=title, x=times[shown], y=column[shown], customdata=shown,
+            mode='lines+markers' if len(shown) <= 200 else 'lines',
             line={'width': 1.5, 'color': FIRST}, marker_size=4, showlegend=False, row=row, col=1,
             hovertemplate='%{x:.2f} s, frame %{customdata} of the bag: %{y:.4~f}<extra></extra>',
         )
-        figure.update_yaxes(title_text=title, rangemode='tozero', fixedrange=True, title_standoff=4, row=row, col=1)
+        figure.update_yaxes(title_text=title, rangemode='tozero', title_standoff=4, row=row, col=1)
     places = [(index, picture) for index, picture in marked if series and series[0][1][index] is not None]
     if places:
         indices = [index for index, _ in places]
@@ -76,8 +78,8 @@ def time_series(
             marker={'size': 10, 'symbol': 'circle-open', 'color': SECOND, 'line': {'width': 2}},
             hovertemplate='%{x:.2f} s: %{y:.4f}, click to show the picture<extra></extra>',
         )
-    figure.update_xaxes(title_text='seconds since the first image of the bag', row=len(series), col=1)
-    return _chart(figure, 70 + 150 * len(series), margin_t=10)
+    figure.update_xaxes(title_text='time in the bag, s', row=len(series), col=1)
+    return _chart(figure, 70 + 150 * len(series), margin_t=30)
 
 
 def extremes(values: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
@@ -102,7 +104,7 @@ def class_areas(
             name=_plain(name), x=x, y=means[:, index], stackgroup='classes', mode='lines', line={'width': 0},
             fillcolor='rgb({}, {}, {})'.format(*color), hovertemplate='%{fullData.name}: %{y:.3f}<extra></extra>',
         )
-    figure.update_xaxes(title_text='seconds since the first image of the bag')
+    figure.update_xaxes(title_text='time in the bag, s')
     figure.update_yaxes(title_text='share of the pixels', range=[0, 1], fixedrange=True)
     return _chart(figure, 380, legend={'traceorder': 'normal'})
 
@@ -115,7 +117,8 @@ def latency_histogram(milliseconds: Sequence[float], marks: dict[str, float], mo
     counts, edges = np.histogram(values, bins)
     figure = go.Figure()
     figure.add_bar(
-        x=(edges[:-1] + edges[1:]) / 2, y=counts, width=np.diff(edges), marker_color=FIRST, customdata=np.stack([edges[:-1], edges[1:]], 1),
+        x=(edges[:-1] + edges[1:]) / 2, y=counts, width=np.diff(edges), marker_color=FIRST,
+        customdata=np.stack([edges[:-1], edges[1:]], 1),
         hovertemplate='%{customdata[0]:.2f} to %{customdata[1]:.2f} ms: %{y} frames<extra></extra>',
     )
     for level, (name, value) in enumerate(marks.items()):
@@ -126,7 +129,7 @@ def latency_histogram(milliseconds: Sequence[float], marks: dict[str, float], mo
             )
     figure.update_xaxes(title_text='latency in ms')
     figure.update_yaxes(title_text='frames', rangemode='tozero', fixedrange=True)
-    return _chart(figure, 320, bargap=0, margin_t=10)
+    return _chart(figure, 320, bargap=0, margin_t=30)
 
 
 def confidence_histogram(counts: Sequence[int]) -> Chart:
@@ -134,12 +137,13 @@ def confidence_histogram(counts: Sequence[int]) -> Chart:
     figure = go.Figure()
     total = max(1, sum(counts))
     figure.add_bar(
-        x=np.arange(len(counts), dtype=np.float32) / (len(counts) - 1), y=np.array(counts, np.float64) / total, marker_color=FIRST,
+        x=np.arange(len(counts), dtype=np.float32) / (len(counts) - 1), y=np.array(counts, np.float64) / total,
+        marker_color=FIRST,
         hovertemplate='confidence %{x:.3f}: %{y:.4f} of the pixels<extra></extra>',
     )
     figure.update_xaxes(title_text='confidence')
-    figure.update_yaxes(title_text='share of the pixels', fixedrange=True)
-    return _chart(figure, 300, bargap=0, margin_t=10)
+    figure.update_yaxes(title_text='share of the pixels', type='log', exponentformat='power', fixedrange=True)
+    return _chart(figure, 300, bargap=0, margin_t=30)
 
 
 def _plain(text: str) -> str:

@@ -58,13 +58,14 @@ def confusion_table(report: Report) -> ConfusionTable | None:
     matrix, names = np.array(report['metrics']['confusion'], np.int64), [*report['model']['classes'], 'void']
     order = np.sort(np.argsort(-matrix.sum(1), kind='stable')[:MAX_CLASSES]).tolist()
     columns = [*order, *([len(matrix)] if matrix[:, -1].any() else [])]
-    frames = {(entry['true'], entry['predicted']): entry['frames'] for entry in report['metrics']['confusion_frames'] or ()}
+    listed = report['metrics']['confusion_frames']
+    frames = {(entry['true'], entry['predicted']): entry['frames'] for entry in listed}
     totals = matrix.sum(1)
 
     def cell(row: int, column: int) -> Cell:
         pixels = int(matrix[row, column])
         return Cell(names[row], names[column], pixels, pixels / int(totals[row]) if totals[row] else None, row == column,
-                    frames.get((names[row], names[column]), []))
+                    frames.get((row, column), []))
 
-    return ConfusionTable([names[column] for column in columns], [[cell(row, column) for column in columns] for row in order],
-                          len(matrix))
+    rows = [[cell(row, column) for column in columns] for row in order]
+    return ConfusionTable([names[column] for column in columns], rows, len(matrix))

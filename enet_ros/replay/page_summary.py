@@ -1,4 +1,4 @@
-"""The key figures of a report beside those of another one, and in plain words what a report does not cover."""
+"""The key figures of a report, and in plain words what the figures do not cover."""
 
 from __future__ import annotations
 
@@ -6,65 +6,49 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-Report = Mapping[str, Any]
+from enet_ros.replay.scalars import SCALARS, Scalar
 
-_KEY_FIGURES: tuple[tuple[str, str, tuple[str, ...], str, bool], ...] = (
-    ('mean IoU', 'over all pixels', ('metrics', 'pooled', 'mean_iou'), '', True),
-    ('class average', 'accuracy, over all pixels', ('metrics', 'pooled', 'class_average'), '', True),
-    ('global accuracy', 'over all pixels', ('metrics', 'pooled', 'global_accuracy'), '', True),
-    ('mean IoU of frames', 'mean over the frames', ('metrics', 'mean_over_frames', 'mean_iou'), '', True),
-    ('accuracy of frames', 'mean over the frames', ('metrics', 'mean_over_frames', 'accuracy'), '', True),
-    ('boundary mean IoU', 'pixels near boundaries of classes', ('metrics', 'boundary', 'mean_iou'), '', True),
-    ('label flips', 'between consecutive frames', ('metrics', 'stability', 'flips'), '', False),
-    ('confidence', 'mean over all pixels', ('metrics', 'confidence', 'mean'), '', True),
-    ('throughput', 'frames per second', ('timing', 'fps'), 'fps', True),
-    ('latency p50', 'half of the frames', ('timing', 'latency_ms', 'p50'), 'ms', False),
-    ('latency p90', '90 % of the frames', ('timing', 'latency_ms', 'p90'), 'ms', False),
-    ('latency p99', '99 % of the frames', ('timing', 'latency_ms', 'p99'), 'ms', False),
-    ('latency max', 'slowest frame', ('timing', 'latency_ms', 'max'), 'ms', False),
-    ('jitter', 'of the latency', ('timing', 'live', 'jitter_ms'), 'ms', False),
-)
+Report = Mapping[str, Any]
+"""The content of report.json."""
 
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """One figure of a report, and the same of another report, if there is one that has it."""
+    """A figure of a report with its change against another report."""
 
-    name: str
-    description: str
-    unit: str
+    scalar: Scalar
     value: float
-    other: float | None
-    higher_is_better: bool
-
-    @property
-    def change(self) -> float | None:
-        """Return by how much the figure is larger than that of the other report."""
-        return None if self.other is None else self.value - self.other
+    change: float | None
+    """By how much it is larger than in the other report; None if there is none, or if it lacks the figure."""
 
     @property
     def verdict(self) -> str:
         """Return `better`, `worse` or `same`."""
-        if not self.change:
-            return 'same'
-        return 'better' if (self.change > 0) == self.higher_is_better else 'worse'
+        return change_verdict(self.change, self.scalar.better)
 
 
-def key_figures(report: Report, other: Report | None) -> list[KeyFigure]:
-    """Return the figures that `report` has."""
-    figures = []
-    for name, description, keys, unit, higher in _KEY_FIGURES:
-        if (value := look_up(report, *keys)) is not None:
-            figures.append(KeyFigure(name, description, unit, value, look_up(other or {}, *keys), higher))
-    return figures
+def change_verdict(change: float | None, better: str) -> str:
+    """Return whether a change is `better`, `worse` or the `same` for a figure of which `higher` or `lower` is better."""
+    if not change:
+        return 'same'
+    return 'better' if (change > 0) == (better == 'higher') else 'worse'
 
 
-def look_up(report: Report, *keys: str) -> Any:  # noqa: ANN401 - JSON
-    """Return a value by its path in a report; None if the report does not have it."""
-    value: Any = report
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
+def changes(report: Report) -> dict[str, float | None]:
+    """Return the changes of figures against the report of `--compare`, by the name of the figure."""
+    return {entry['figure']: entry['change'] for entry in (report['comparison'] or {'changes': []})['changes']}
+
+
+def key_figures(report: Report) -> list[KeyFigure]:
+    """Return the figures that `report` has, without those of single classes."""
+    changed = changes(report)
+    found = ((scalar, scalar.value(report)) for scalar in SCALARS)
+    return [KeyFigure(scalar, value, changed.get(scalar.name)) for scalar, value in found if value is not None]
+
+
+def latencies(report: Report) -> list[float]:
+    """Return the latencies in ms of the frames that have one."""
+    return [value for value in report['timing']['frames_ms'] if value is not None]
 
 
 def notes(report: Report) -> Iterator[tuple[str, str]]:
@@ -74,38 +58,37 @@ def notes(report: Report) -> Iterator[tuple[str, str]]:
     for bag in report['bags']:
         for problem in bag['coverage']['problems']:
             yield 'problem', f'{bag["name"]}: {problem}'
-    for entry in ignored_ranges(report):
-        yield 'note', (f'{entry.get("start", 0):g} s to {entry["end"]:g} s of {entry.get("bag") or "every bag"} do not count'
-                       if entry.get('end') is not None else
-                       f'Everything from {entry.get("start", 0):g} s of {entry.get("bag") or "every bag"} does not count'
-                       ) + (f': {entry["reason"]}' if entry.get('reason') else '')
+    for note in (report['comparison'] or {'notes': []})['notes']:
+        yield 'note', f'Comparison: {note}'
+    for entry in _ignored_ranges(report):
+        reason = f': {entry["reason"]}' if entry.get('reason') else ''
+        yield 'note', (f'Frames of {entry.get("bag") or "every bag"} from {entry["start"]:g} s to {entry["end"]:g} s '
+                       f'do not count{reason}')
     yield from _missing_truth(report)
-    if look_up(report, 'metrics', 'confidence') is None:
+    metrics = report['metrics']
+    if metrics['confidence'] is None:
         yield 'note', 'There is no confidence: the engine did not compute it.'
-    if not look_up(report, 'metrics', 'stability', 'pairs'):
-        yield 'note', 'There are no label flips: no two consecutive frames could be compared.'
+    if not metrics['stability']['pairs']:
+        yield 'note', 'There are no label flips: no two frames in sequence could be compared.'
     if not latencies(report):
         yield 'note', 'There is no latency: no frame was timed.'
 
 
-def ignored_ranges(report: Report) -> list[dict[str, Any]]:
-    """Return the ranges of time that the criteria exclude."""
-    return list(look_up(report, 'criteria', 'ignore') or ())
-
-
-def latencies(report: Report) -> list[float]:
-    """Return the latencies in ms of the frames that have one."""
-    return [value for value in look_up(report, 'timing', 'frames_ms') or () if value is not None]
+def _ignored_ranges(report: Report) -> list[dict[str, Any]]:
+    """Return the ranges of time that the criteria file excludes."""
+    file = (report['criteria'] or {}).get('file') or {}
+    return list(file.get('ignore', ()))
 
 
 def _missing_truth(report: Report) -> Iterator[tuple[str, str]]:
     if report['metrics']['pooled'] is None:
-        yield 'note', 'There is no ground truth: IoU, accuracy and the confusion matrix cannot be computed. Use --labels-topic.'
+        yield 'note', ('There is no ground truth, so there are no IoU, no accuracy and no confusion matrix. '
+                       'Name a topic with labels in --labels-topic.')
         return
     for bag in report['bags']:
         covered = bag['coverage']
         if not bag['labels_topic']:
             yield 'note', f'{bag["name"]} has no ground truth: IoU and accuracy are those of the other bags.'
         elif missing := covered['segmented'] - covered['with_truth']:
-            yield 'note', (f'{bag["name"]}: {missing:,} of {covered["segmented"]:,} segmented frames have no usable ground truth; '
-                           f'IoU and accuracy cover the other {covered["with_truth"]:,}.')
+            yield 'note', (f'{bag["name"]}: {missing:,} of {covered["segmented"]:,} segmented frames have no usable ground '
+                           f'truth. IoU and accuracy cover the other {covered["with_truth"]:,}.')

@@ -17,13 +17,14 @@ function digits(value, places) {
 
 // --- charts ---
 const touch = matchMedia('(pointer: coarse)').matches;
-const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'],
-  displayModeBar: touch ? false : 'hover' };
+const options = { responsive: true, displaylogo: false, displayModeBar: touch ? false : 'hover',
+  modeBarButtons: [['toImage', 'zoom2d', 'pan2d', 'resetScale2d']] };
 
 function themed(layout) {
   const style = getComputedStyle(document.documentElement);
   const color = (name) => style.getPropertyValue(name).trim();
   const changed = { ...layout, font: { color: color('--text'), family: 'system-ui, sans-serif', size: 13 },
+    modebar: { bgcolor: 'rgba(0,0,0,0)', color: color('--soft'), activecolor: color('--text') },
     hoverlabel: { bgcolor: color('--panel'), bordercolor: color('--line'), font: { color: color('--text') } } };
   if (touch) changed.dragmode = false; // a finger on a chart scrolls the page
   for (const name of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
@@ -90,19 +91,20 @@ function chooseCell(row, column) {
     return;
   }
   const table = make('table'), head = table.createTHead().insertRow(), body = table.createTBody();
-  for (const title of ['Frame', 'Second', 'Pixels', 'Mean IoU', '']) head.append(make('th', title, { scope: 'col' }));
+  for (const title of ['Frame', 'Second', 'Pixels', 'Mean IoU']) head.append(make('th', title, { scope: 'col' }));
   for (const [index, pixels] of cell.frames) {
     const frame = data.frames[index], row = body.insertRow();
     row.dataset.frame = index;
-    row.append(make('th', `${frame.name}${document.getElementById('bag') ? `, ${frame.bag}` : ''}`, { scope: 'row' }));
+    const name = data.bags > 1 ? `${frame.name}, ${frame.bag}` : frame.name, heading = make('th', '', { scope: 'row' });
+    const picture = data.pictures.findIndex((each) => each.frame === index);
+    if (picture >= 0) {
+      const button = make('button', name, { type: 'button', title: 'Show the picture' });
+      button.addEventListener('click', () => showPicture(picture, true));
+      heading.append(button);
+    } else heading.textContent = name;
+    row.append(heading);
     for (const text of [digits(frame.seconds, 2), pixels.toLocaleString('en'), digits(frame.mean_iou, 4)]) {
       row.append(make('td', text, { class: 'n' }));
-    }
-    const picture = data.pictures.findIndex((each) => each.frame === index), last = row.insertCell();
-    if (picture >= 0) {
-      const button = make('button', 'Picture', { type: 'button', 'aria-label': `Show the picture of ${frame.name}` });
-      button.addEventListener('click', () => showPicture(picture, true));
-      last.append(button);
     }
   }
   const scroll = make('div', '', { class: 'scroll' });
@@ -112,6 +114,10 @@ function chooseCell(row, column) {
 
 for (const button of all('#matrix button, .choose')) {
   button.addEventListener('click', () => chooseCell(Number(button.dataset.row), Number(button.dataset.column)));
+}
+if (byId('matrix')) {
+  const first = document.querySelector('.choose'); // the largest confusion
+  if (first) chooseCell(Number(first.dataset.row), Number(first.dataset.column));
 }
 byId('matrix')?.addEventListener('keydown', (event) => {
   const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];

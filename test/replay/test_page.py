@@ -1,0 +1,274 @@
+"""The page of a report, in headless Chromium where it matters."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pytest
+from replay_results import CONFIGURATION, LABELS, MODEL, bag, frame, report_of, result, without_truth
+
+from enet_ros.errors import EnetError
+from enet_ros.labels import LabelSet
+from enet_ros.replay.compare import compare
+from enet_ros.replay.criteria import parse_fail_under
+from enet_ros.replay.page import BagPictures, check_page_packages, write_page
+from enet_ros.replay.report import build_report
+from enet_ros.replay.results import Coverage, Picture, ReplayResult
+from enet_ros.replay.verdict import judge
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+EVIL = '<script>document.title = "run"</script></script><!-- & &amp; <b>bold</b> "{{ 1 }}" %{x}'
+
+
+def picture(index: int, truth: bool = True, size: tuple[int, int] = (48, 64), noise: bool = False) -> Picture:
+    noisy = np.random.default_rng(index).integers(0, 255, (*size, 3), np.uint8)
+    image = noisy if noise else np.full((*size, 3), 90, np.uint8)
+    png = cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_BGR2BGRA))[1].tobytes()
+    return Picture(index, cv2.imencode('.jpg', image)[1].tobytes(), png, png if truth else None, png if truth else None)
+
+
+def pictures(*frames: int, **options: object) -> BagPictures:
+    half = (len(frames) + 1) // 2
+    return [picture(index, **options) for index in frames[:half]], [picture(index, **options) for index in frames[half:]]
+
+
+def long_result(frames: int) -> ReplayResult:
+    rng = np.random.default_rng(0)
+    results = tuple(replace(frame(number), mean_iou=float(rng.random())) for number in range(frames))
+    return result(frames=results, coverage=Coverage(frames, frames, 0, frames, 0, 0),
+                  timing={'latency_ms': rng.gamma(9, 2, frames).tolist(), 'seconds': frames / 40})
+
+
+def write(folder: Path, report: dict[str, Any], shown: list[BagPictures] | None = None) -> Path:
+    path = folder / 'report.html'
+    write_page(path, report, shown if shown is not None else [pictures(0, 1, 2) for _ in report['bags']])
+    return path
+
+
+@pytest.fixture(scope='module')
+def browser() -> Iterator[Browser]:
+    program = shutil.which('chromium') or shutil.which('google-chrome')
+    if not program:
+        pytest.skip('needs Chromium: apt install chromium')
+    playwright = pytest.importorskip('playwright.sync_api', reason='needs playwright: scripts/test.sh installs it')
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=['--no-sandbox'])  # it refuses root with one
+        yield browser
+        browser.close()
+
+
+class Opened:
+    """A page that was opened from disk, with what the browser complained about."""
+
+    def __init__(self, browser: Browser, path: Path, **options: object) -> None:
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page = browser.new_page(**options)
+        self.page.on('console', lambda message: self.complaints.append(message.text))
+        self.page.on('pageerror', lambda error: self.complaints.append(str(error)))
+        self.page.on('request', lambda request: self.requests.append(request.url))
+        self.page.goto(path.as_uri())
+        self.page.wait_for_function("[...document.querySelectorAll('.chart')]"
+                                    ".every((e) => e.dataset.drawn || e.closest('[hidden]'))")
+
+    def loads(self) -> list[str]:
+        """Return what was requested, without data inside the page."""
+        return [url for url in self.requests if not url.startswith(('data:', 'blob:'))]
+
+
+Open = Callable[..., Opened]
+
+
+@pytest.fixture
+def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
+    pages = []
+
+    def open_page(report: dict[str, Any], shown: list[BagPictures] | None = None, **options: object) -> Opened:
+        pages.append(Opened(browser, write(tmp_path, report, shown), **options))
+        return pages[-1]
+
+    yield open_page
+    for one in pages:
+        one.page.close()
+
+
+def compared_report() -> dict[str, Any]:
+    report, other = report_of(result(latency=24)), report_of(result(ious=(0.5, 0.6, 0.7, 0.9)))
+    judge(report, parse_fail_under('mean_iou=0.99,p99_ms=80', LABELS.names), None, compare(report, other))
+    return report
+
+
+def test_the_page_loads_nothing_and_reports_no_error(opened: Open, tmp_path: Path) -> None:
+    page = opened(compared_report())
+    assert page.complaints == []
+    assert page.loads() == [(tmp_path / 'report.html').as_uri()]
+
+
+def test_key_figures_and_criteria_equal_the_report(opened: Open) -> None:
+    report = compared_report()
+    page = opened(report).page
+    figures = {element.get_attribute('data-figure'): float(element.locator('data').get_attribute('value'))
+               for element in page.locator('[data-figure]').all()}
+    assert figures['mean_iou'] == report['metrics']['pooled']['mean_iou']
+    assert figures['frame_mean_iou'] == report['metrics']['mean_over_frames']['mean_iou']
+    assert figures['p99_ms'] == report['timing']['latency_ms']['p99']
+    assert figures['frames'] == report['frames_out']
+    assert page.locator('#verdict h2').text_content() == 'Failed'
+    rows = page.locator('#verdict tbody tr').all()
+    assert {row.locator('th').text_content() for row in rows} == {one['criterion'] for one in report['verdict']['criteria']}
+    assert 'mean_iou must be at least 0.99' in rows[0].text_content()  # failed ones first
+    latency = page.locator('.cards > div', has=page.locator('[data-figure=p50_ms]')).text_content()
+    assert '+4.00 ms' in latency and 'worse' in latency
+
+
+def test_charts_have_the_figures_of_the_report(opened: Open) -> None:
+    report = report_of(result(), result(bag('other.mcap', '2'), ious=(0.3, None, 0.5)))
+    page = opened(report, [pictures(1), pictures(0)]).page
+
+    def points(chart: str, trace: int) -> tuple[list[float], list[float]]:
+        x, y = page.evaluate(f"(() => {{ const t = document.querySelector('[data-chart={chart}]')._fullData[{trace}];"
+                             ' return [Array.from(t.x), Array.from(t.y)]; })()')
+        return x, y
+
+    ious = [values['iou'] for values in report['metrics']['pooled']['classes'].values()]
+    assert points('classes', 0)[0] == ious
+    seconds, values = points('time-0', 0)
+    assert seconds == pytest.approx(report['frames']['seconds'][:4])
+    assert values == pytest.approx(report['frames']['mean_iou'][:4])
+    assert sum(points('latency', 0)[1]) == len(report['timing']['frames_ms'])
+    assert sum(points('confidence', 0)[1]) == pytest.approx(1)
+    page.locator('#bag').select_option('1')
+    page.wait_for_function("document.querySelector('[data-chart=time-1]').dataset.drawn")
+    seconds, values = points('time-1', 0)
+    assert seconds == pytest.approx([0, 0.2]) and values == pytest.approx([0.3, 0.5])  # without the frame that has none
+    assert page.locator('.bag[data-bag="0"]').is_hidden()
+
+
+def test_confusion_cells_list_frames_by_mouse_and_keyboard(opened: Open) -> None:
+    report = report_of()
+    page = opened(report, [pictures(2, 0)]).page
+    page.locator('#matrix button[data-row="1"][data-column="0"]').click()
+    assert 'Road predicted as Sky' in page.locator('#confused h3').text_content()
+    assert '10 pixels (10.00 % of Road)' in page.locator('#confused').text_content()
+    page.keyboard.press('ArrowUp')
+    page.keyboard.press('ArrowRight')
+    page.keyboard.press('Enter')
+    assert page.locator('#confused h3').text_content() == 'Sky predicted as Road'
+    listed = page.evaluate("[...document.querySelectorAll('#confused [data-frame]')].map((row) => "
+                           '[Number(row.dataset.frame), row.cells[2].textContent])')
+    assert listed == [[2, '12'], [0, '8']]
+    page.locator('#confused button').first.click()
+    assert report['frames']['name'][2] in page.locator('#picture-text').text_content()
+
+
+def test_the_slider_fades_through_the_layers(opened: Open) -> None:
+    page = opened(report_of(), [pictures(2, 0)]).page
+
+    def opacities() -> list[float]:
+        return page.evaluate("[...document.querySelectorAll('#stage img')].slice(1).map((e) => Number(e.style.opacity))")
+
+    assert page.locator('#stage img').evaluate_all('all => all.every((e) => e.naturalWidth === 64)')
+    assert opacities() == [0.5, 0, 0]
+    page.locator('#slider').focus()
+    page.keyboard.press('End')
+    assert opacities() == [0, 0, 1]
+    page.get_by_role('button', name='ground truth').click()
+    assert opacities() == [0, 1, 0]
+    assert page.locator('#slider').get_attribute('aria-valuetext') == 'ground truth'
+    page.locator('#strip button').nth(1).click()
+    assert 'typical 1' in page.locator('#picture-text').text_content()
+
+
+def test_what_is_missing_is_said_in_words(opened: Open) -> None:
+    truthless = replace(without_truth(), confidence_histogram=None, timing={'latency_ms': [None, None], 'seconds': 0.0},
+                        frames=tuple(replace(frame(number, None, None), confidence=None) for number in range(2)),
+                        coverage=Coverage(3, 2, 1, 0, 2, 0, ('1 image is damaged',)))
+    report = report_of(truthless, failed=[('broken.mcap', EnetError('it has no index'))])
+    ignored = {'start': 0, 'end': 2.5, 'reason': 'dark'}
+    report['criteria'] = {'fail_under': None, 'allow': None, 'file': {'ignore': [ignored]}}
+    page = opened(report, [pictures(0, truth=False)])
+    text = page.page.locator('body').inner_text()
+    for words in ('No criteria, incomplete input', 'broken.mcap was not evaluated: it has no index', '1 image is damaged',
+                  'Frames of every bag from 0 s to 2.5 s do not count: dark', 'There is no ground truth',
+                  'There is no confidence', 'There are no label flips', 'There is no latency'):
+        assert words in text
+    assert page.page.locator('.chart').evaluate_all('all => all.map((e) => e.dataset.chart)') == ['share-0']
+    assert page.page.locator('#slider').get_attribute('max') == '1'  # image and labels
+    assert page.complaints == []
+
+
+def test_a_report_without_bags_has_a_page(opened: Open) -> None:
+    report = build_report((), [('broken.mcap', EnetError('no index'))], MODEL, CONFIGURATION, 'offline')
+    judge(report)
+    page = opened(report, [])
+    assert page.page.locator('#verdict h2').text_content() == 'Failed, incomplete input'
+    assert page.complaints == []
+
+
+def test_foreign_text_stays_text(opened: Open) -> None:
+    labels = LabelSet((EVIL.replace(',', ''), *LABELS.names[1:]), LABELS.colors)
+    model = replace(MODEL, info=replace(MODEL.info, labels=labels))
+    report = build_report([result(bag(EVIL))], [(EVIL, EnetError(EVIL))], model, CONFIGURATION, 'offline')
+    page = opened(report)
+    assert page.complaints == []
+    assert page.page.title() == f'Replay of {EVIL}'
+    assert page.page.locator('#matrix tbody th').first.text_content() == labels.names[0]
+    assert labels.names[0] in page.page.locator('[data-chart=classes] .ytick text').all_text_contents()
+    page.page.locator('#matrix button[data-row="0"][data-column="1"]').click()
+    assert page.page.locator('#confused h3').text_content() == f'{labels.names[0]} predicted as Road'
+
+
+def test_the_theme_follows_the_system_and_the_button(opened: Open) -> None:
+    page = opened(report_of(), color_scheme='dark').page
+    dark = page.evaluate('getComputedStyle(document.body).backgroundColor')
+    page.locator('#theme').click()
+    light = page.evaluate('getComputedStyle(document.body).backgroundColor')
+    assert (dark, light) == ('rgb(20, 23, 26)', 'rgb(255, 255, 255)')
+    assert page.evaluate("document.querySelector('[data-chart=classes]').layout.font.color") == '#1a1d21'
+
+
+def test_a_phone_does_not_scroll_sideways(opened: Open) -> None:
+    page = opened(compared_report(), viewport={'width': 390, 'height': 844}, has_touch=True).page
+    assert page.evaluate('document.documentElement.scrollWidth') == 390
+
+
+def test_every_control_has_a_name_and_takes_focus(opened: Open) -> None:
+    page = opened(report_of(result(), result(bag('other.mcap', '2')))).page
+    nameless = page.evaluate("""[...document.querySelectorAll('button, select, input')].filter((e) => e.checkVisibility()
+        && !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length)).length""")
+    assert nameless == 0
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press('Tab')
+        reached.add(page.evaluate("document.activeElement.closest('[id]')?.id"))
+    assert {'theme', 'matrix', 'bag', 'strip', 'slider'} <= reached
+
+
+def test_ten_thousand_frames_stay_under_15_mb(opened: Open, tmp_path: Path) -> None:
+    shown = pictures(*range(0, 10_000, 500), size=(480, 640), noise=True)
+    page = opened(report_of(long_result(10_000)), [shown])
+    assert (tmp_path / 'report.html').stat().st_size < 15_000_000
+    text = page.page.locator('main').inner_text()
+    assert re.search(r'Each line shows at most 6,000 of them', text)
+    assert re.search(r'\d+ more pictures are left out', text)
+    drawn = page.page.evaluate("Array.from(document.querySelector('[data-chart=time-0]')._fullData[0].y)")
+    assert 5000 < len(drawn) <= 6000
+    assert min(drawn) == pytest.approx(min(long_result(10_000).frames, key=lambda one: one.mean_iou).mean_iou, abs=1e-6)
+    assert page.complaints == []
+
+
+@pytest.mark.parametrize(('module', 'package'), [('jinja2', 'Jinja2'), ('plotly', 'plotly')], ids=['jinja2', 'plotly'])
+def test_a_missing_package_is_named(module: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('enet_ros.replay.page.find_spec', lambda name: None if name == module else sys)
+    with pytest.raises(EnetError, match=f'pip install {package}$'):
+        check_page_packages()
