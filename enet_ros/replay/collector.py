@@ -16,12 +16,14 @@ from enet_ros.replay.results import BagInfo, Coverage, FrameResult, ReplayResult
 class Collector:
     def __init__(self, labels: LabelSet) -> None:
         self._classes = len(labels)
+        self._latency: list[float] = []
         self._frames: list[FrameResult] = []
         self._confusion = np.zeros((self._classes, self._classes + 1), np.int64)
         self._histogram = np.zeros(256, np.int64)
 
     def update(self, frame: SegmentedFrame) -> None:
         one = None
+        self._latency.append(1000 * (frame.latency or 0))
         if frame.truth is not None:
             one = confusion_matrix(frame.truth, frame.labels, self._classes)
             self._confusion += one
@@ -36,4 +38,4 @@ class Collector:
 
     def result(self, bag: BagInfo, coverage: Coverage, timing: dict[str, Any]) -> ReplayResult:
         return ReplayResult(bag, coverage, tuple(self._frames), self._confusion, np.zeros_like(self._confusion), {},
-                            self._histogram, (), (), timing)
+                            self._histogram, (), (), {'latency_ms': self._latency, **timing})
