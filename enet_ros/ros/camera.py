@@ -24,15 +24,16 @@ from enet_ros.ros.diagnostics import CameraReport
 from enet_ros.ros.log import LogThrottle
 from enet_ros.ros.messages import nanoseconds
 from enet_ros.ros.outputs import Outputs
+from enet_ros.ros.parameters import LARGEST_SIDE
 from enet_ros.ros.qos import naming_topic, overridable
 from enet_ros.ros.settings import Settings
 from enet_ros.ros.statistics import CameraStatistics, stamp_age
 from enet_ros.segmenter import Segmentation, Segmenter
 
 try:
-    from rclpy.event_handler import QoSMessageLostInfo, SubscriptionEventCallbacks
+    from rclpy.event_handler import QoSMessageLostInfo, SubscriptionEventCallbacks, UnsupportedEventTypeError
 except ImportError:  # Humble
-    from rclpy.qos_event import QoSMessageLostInfo, SubscriptionEventCallbacks
+    from rclpy.qos_event import QoSMessageLostInfo, SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,10 @@ class Camera:
         if self._subscriptions:
             return
         with naming_topic(self.topic):
-            images = self._node.create_subscription(
-                self._message_type, self.topic, self._on_image, self._qos, qos_overriding_options=overridable(),
-                event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost),
-            )
+            try:
+                images = self._subscribe_to_images(SubscriptionEventCallbacks(message_lost=self._on_lost))
+            except UnsupportedEventTypeError:  # not every middleware has this event: without it, no loss is counted
+                images = self._subscribe_to_images(SubscriptionEventCallbacks())
         info = self._node.create_subscription(
             CameraInfo, f'{self._prefix}camera_info', self._on_info,
             QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT),  # matches every publisher
@@ -147,10 +148,12 @@ class Camera:
             return
         self._size, network = picture.size, self._segmenter.engine.spec.size
         if self._values['resize_mode'] == 'stretch' and aspect_differs(picture.size, network):
-            width, height = advise_size(picture.size, network, self._segmenter.model.info.architecture.smallest_side)
+            smallest = self._segmenter.model.info.architecture.smallest_side
+            better = advise_size(picture.size, network, smallest, LARGEST_SIDE)
+            remedy = f'width to {better[0]} and height to {better[1]}, or ' if better else ''
             self._node.get_logger().warning(
                 f'{self.topic}: images of {picture.size[0]}x{picture.size[1]} are distorted to {network[0]}x{network[1]}: '
-                f'set width to {width} and height to {height}, or resize_mode to letterbox or crop'
+                f'set {remedy}resize_mode to letterbox or crop'
             )
 
     def publish(self, picture: Picture, segmentation: Segmentation, settings: Settings) -> None:
@@ -174,6 +177,12 @@ class Camera:
             self.name or 'image', self.topic, f'sensor_msgs/msg/{self._message_type.__name__}', self._qos, state,
             self.enabled, self._subscribed_at, self._values['image_timeout'], self._values['max_image_age'],
             self.statistics.snapshot(), self._health.latest, configuration, error,
+        )
+
+    def _subscribe_to_images(self, events: SubscriptionEventCallbacks) -> Subscription:
+        return self._node.create_subscription(
+            self._message_type, self.topic, self._on_image, self._qos, qos_overriding_options=overridable(),
+            event_callbacks=events,
         )
 
     def _on_info(self, message: CameraInfo) -> None:

@@ -17,7 +17,8 @@ from enet_ros.segmenter import OUTPUT_SIZES
 
 TRANSPORTS = ('raw', 'compressed')
 RELIABILITIES = ('best_effort', 'reliable')
-_LARGEST_SIDE = 16384
+LARGEST_SIDE = 16384
+"""Largest width and height of the network, in pixels."""
 
 
 class Changes(Enum):
@@ -105,7 +106,7 @@ class NodeParameter:
             raise UsageError(f'{self.name} is {value}: must be from {self.range}')
 
 
-_SIDE = Range(0, _LARGEST_SIDE, SIZE_MULTIPLE)
+_SIDE = Range(0, LARGEST_SIDE, SIZE_MULTIPLE)
 
 PARAMETERS = (
     NodeParameter('model', '', 'Model file (.safetensors); empty = the CamVid model of the package'),

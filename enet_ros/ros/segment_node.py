@@ -15,7 +15,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.exceptions import NameValidationException, ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -34,6 +34,7 @@ from enet_ros.resources import default_model
 from enet_ros.ros.bond import ManagerBond
 from enet_ros.ros.camera import Camera
 from enet_ros.ros.diagnostics import CameraReport, DiagnosticsPublisher, describe_configuration
+from enet_ros.ros.executor import make_executor
 from enet_ros.ros.label_info import LabelInfo
 from enet_ros.ros.log import LogThrottle, forward_log
 from enet_ros.ros.memory import return_freed_memory
@@ -281,7 +282,7 @@ def _shut_down() -> None:
         rclpy.try_shutdown()
 
 
-def _spin(node: SegmentNode, executor: SingleThreadedExecutor) -> None:
+def _spin(node: SegmentNode, executor: Executor) -> None:
     """Run the callbacks until the context is shut down. A callback that fails is logged and does not stop the node."""
     log_error = LogThrottle(node.get_logger().error)
     while rclpy.ok():
@@ -307,7 +308,7 @@ def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
         initialized = True
         if unknown := remove_ros_args()[1:]:
             raise UsageError(f'unknown argument {quoted(unknown[0])}: set parameters with --ros-args -p NAME:=VALUE')
-        executor = SingleThreadedExecutor()  # before the node: it cannot be created after a signal during the node's start
+        executor = make_executor()  # before the node: it cannot be created after a signal during the node's start
         node = make_node()
     except Exception as error:
         if initialized and not rclpy.ok():  # a signal has shut the context down, and any call may fail after that

@@ -9,6 +9,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 import rclpy
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from sensor_msgs.msg import CompressedImage
 
 from enet_ros.errors import EnetError, one_line
@@ -18,6 +19,8 @@ from enet_ros.ros.camera import Arrival, Camera, Picture
 from enet_ros.ros.confidence import ConfidenceSwitch
 from enet_ros.ros.settings import Settings
 from enet_ros.segmenter import Segmenter
+
+RCLError = rclpy_implementation.RCLError
 
 
 class Worker:
@@ -75,7 +78,8 @@ class Worker:
                         return
                     cameras.append(another)
             self._segment([arrival for camera in cameras if (arrival := camera.take())])
-            self._confidence.follow(any(camera.outputs.is_wanted('confidence') for camera in self._cameras))
+            with suppress(RCLError):  # a signal has shut the context down
+                self._confidence.follow(any(camera.outputs.is_wanted('confidence') for camera in self._cameras))
 
     def _segment(self, arrivals: Sequence[Arrival]) -> None:
         started = time.monotonic()

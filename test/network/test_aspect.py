@@ -35,7 +35,7 @@ def test_ratios_differ_by_more_than_ten_percent(camera: tuple[int, int], network
 def test_the_advised_size_is_that_computed_by_hand(
     camera: tuple[int, int], network: tuple[int, int], expected: tuple[int, int]
 ) -> None:
-    assert advise_size(camera, network) == expected
+    assert advise_size(camera, network, 8, 16384) == expected
 
 
 def test_the_advised_size_keeps_the_ratio_of_the_camera_and_the_pixels_of_the_network() -> None:
@@ -44,12 +44,28 @@ def test_the_advised_size_keeps_the_ratio_of_the_camera_and_the_pixels_of_the_ne
         camera = generator.randint(320, 4000), generator.randint(320, 4000)
         if not 1 / 3 < camera[0] / camera[1] < 3:
             continue
-        advised = advise_size(camera, (480, 360))
+        advised = advise_size(camera, (480, 360), 8, 16384)
         assert is_valid_size(advised) and not aspect_differs(camera, advised)
         assert math.prod(advised) == pytest.approx(480 * 360, rel=0.05)
         assert advised[0] / advised[1] == pytest.approx(camera[0] / camera[1], rel=0.011)
 
 
-def test_no_side_is_below_the_smallest_of_the_network() -> None:
-    assert advise_size((5000, 1), (96, 64))[1] == 8
-    assert advise_size((1, 5000), (96, 64), smallest=32)[0] == 32
+@pytest.mark.parametrize(('camera', 'network', 'limits', 'expected'), [
+    ((640, 64), (96, 64), (8, 16384), (240, 24)),
+    ((640, 96), (96, 64), (32, 16384), (208, 32)),
+    ((96, 640), (96, 64), (32, 16384), (32, 208)),
+    ((640, 64), (1280, 960), (8, 16384), (3512, 352)),
+    ((640, 64), (1280, 960), (8, 3200), (3200, 344)),
+    ((64, 640), (1280, 960), (8, 3200), (344, 3200)),
+], ids=str)
+def test_no_side_is_outside_the_limits_of_the_network(
+    camera: tuple[int, int], network: tuple[int, int], limits: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert advise_size(camera, network, *limits) == expected
+
+
+@pytest.mark.parametrize('network', [(96, 64), (480, 360), (1280, 960)], ids=str)
+def test_no_size_is_advised_that_would_distort_the_images_as_well(network: tuple[int, int]) -> None:
+    assert advise_size((5000, 1), network, 8, 16384) is None
+    assert advise_size((1, 5000), network, 8, 16384) is None
+    assert advise_size((8192, 16), network, 8, 16384) is None

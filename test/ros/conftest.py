@@ -12,3 +12,13 @@ def ros() -> Iterator[None]:
     rclpy.init()
     yield
     rclpy.try_shutdown()
+
+
+@pytest.fixture
+def processes() -> Iterator[None]:
+    """Kill the nodes that a failed test leaves running."""
+    started = pytest.importorskip('ros_nodes').Process.started
+    before = len(started)
+    yield
+    for popen in started[before:]:
+        popen.kill()

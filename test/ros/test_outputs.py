@@ -28,6 +28,7 @@ from std_srvs.srv import SetBool
 
 from enet_ros.ros.client import spinning
 from enet_ros.ros.messages import to_message
+from enet_ros.ros.statistics import STAGES
 
 pytestmark = pytest.mark.usefixtures('ros')
 
@@ -136,6 +137,14 @@ def test_each_output_has_its_content_size_and_header(small_model: Path, tmp_path
         assert (scaled.width, scaled.height) == (96, 64)
         assert list(scaled.k) == [50.0, 0.0, 48.0, 0.0, 55.0, 32.0, 0.0, 0.0, 1.0]
         assert list(scaled.p) == [50.0, 0.0, 48.0, -2.5, 0.0, 55.0, 32.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+        stamp = robot.sent
+        for message in (robot.wait(robot.labels, stamp), color.wait(stamp), confidence.wait(stamp)):
+            assert (message.width, message.height, message.step) == (96, 64, len(message.data) // 64)
+            assert message.header.stamp.sec == stamp and message.header.frame_id == f'camera_{stamp}'
+        overlay = robot.wait(robot.overlays, stamp)  # has the size of the image
+        assert (overlay.width, overlay.height, overlay.step) == (192, 128, 576)
+        decoded = cv2.imdecode(np.frombuffer(compressed.wait(stamp).data, np.uint8), cv2.IMREAD_COLOR)
+        assert decoded.shape == (128, 192, 3)
 
 
 def test_a_camera_info_of_another_size_is_named_and_not_used(small_model: Path, tmp_path: Path) -> None:
@@ -206,9 +215,12 @@ def test_the_counts_add_up_when_images_come_too_fast(shipped_model: Path, tmp_pa
         thread.start()
         try:
             counts.wait(lambda n: n['overwritten'] > 50 and n['segmented'] > 10)
+            median = {stage: float(counts.values['image'][f'latency {stage} p50 (ms)']) for stage in STAGES}
         finally:
             stop.set()
             thread.join()
+        # an image waits for the one before it, and for no other
+        assert median['total'] < 2 * (median['read'] + median['network'] + median['publish']), median
         robot.wait(robot.labels, robot.sent)  # the newest image is never dropped for good
 
         def settled(numbers: dict[str, int]) -> bool:

@@ -25,9 +25,11 @@ def test_two_cameras(small_model: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((tmp_path / 'bench.json').read_text())
     assert [(camera['sent'], camera['answered']) for camera in report['cameras'].values()] == [(15, 15), (15, 15)]
-    for figures in (report['end_to_end_ms'], report['engine_ms']):
-        assert 0 < figures['p50'] <= figures['p90'] <= figures['p99']
-    assert report['outside_engine_ms'] == report['end_to_end_ms']['p50'] - report['engine_ms']['p50']
+    stages, published, received = report['stages_ms'], report['outside_to_published_ms'], report['outside_to_received_ms']
+    assert list(stages) == ['send', 'wait', 'prepare', 'engine', 'publish', 'receive']
+    for figures in (*stages.values(), published, received, report['end_to_end_ms']):
+        assert figures['p50'] <= figures['p90'] <= figures['p99']
+    assert 0 < published['p50'] < received['p50'] < report['end_to_end_ms']['p50']
     assert report['cpu'] > 0
     assert 20 < report['memory_mb']['now'] <= report['memory_mb']['peak']
     assert '15 images sent, 15 labels, 5.0 fps' in done.stdout
@@ -36,7 +38,7 @@ def test_two_cameras(small_model: Path, tmp_path: Path) -> None:
 def test_without_a_subscriber_the_node_segments_nothing(small_model: Path) -> None:
     done = _bench('--model', small_model, '--no-subscriber', '--transport', 'compressed')
     assert done.returncode == 0, done.stdout + done.stderr
-    assert 'end to end    none' in done.stdout
+    assert 'end to end            none' in done.stdout
     assert 'segmented 0 images' in done.stderr
 
 

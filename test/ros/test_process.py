@@ -1,0 +1,151 @@
+"""The end of the node's process: signals in every state, and `kill -9` with a restart."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import pytest
+from ros_nodes import Process, Robot, wait_until
+
+from enet_ros.images.synthetic import draw_scene
+
+rclpy = pytest.importorskip('rclpy', reason='needs ROS 2: scripts/test.sh installs it, or source your ROS installation')
+
+from rclpy.utilities import get_rmw_implementation_identifier
+from std_msgs.msg import Header
+
+from enet_ros.ros.client import spinning
+from enet_ros.ros.messages import to_message
+from enet_ros.ros.shared_memory import FOLDER, stale_segments
+
+pytestmark = pytest.mark.usefixtures('ros', 'processes')
+
+LIMIT = 2.0
+"""Seconds in which the node ends after a signal."""
+
+
+@pytest.fixture
+def robot(tmp_path: Path) -> Iterator[Robot]:
+    robot = Robot(f'/process_{tmp_path.name}'.replace('-', '_'))
+    with spinning(robot):
+        yield robot
+    robot.destroy_node()
+
+
+def start(robot: Robot, log: Path, **parameters: object) -> Process:
+    return Process(log, remaps=[f'__ns:={robot.get_namespace()}'], **parameters)
+
+
+@contextmanager
+def streaming(robot: Robot) -> Iterator[None]:
+    """Send 640x480 images at 30 Hz in the background."""
+    message = to_message(draw_scene(3, 640, 480)[0], 'bgr8', Header())
+    stopped = threading.Event()
+
+    def stream() -> None:
+        while not stopped.wait(1 / 30):
+            robot.send(message)
+
+    thread = threading.Thread(target=stream)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def end(process: Process, how: signal.Signals) -> float:
+    """Send a signal, and return the seconds until the process ends."""
+    begin = time.monotonic()
+    assert process.stop(how) == 0, process.log()
+    return time.monotonic() - begin
+
+
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+@pytest.mark.parametrize('state', ['unconfigured', 'configuring', 'inactive', 'idle', 'under load'])
+def test_a_signal_ends_the_node_quietly_within_two_seconds(
+    state: str, how: signal.Signals, robot: Robot, shipped_model: Path, tmp_path: Path
+) -> None:
+    autostart = state not in ('unconfigured', 'inactive')
+    process = start(robot, tmp_path / 'log', model=shipped_model, autostart=autostart)
+    wait_until(lambda: ('enet', robot.get_namespace()) in robot.get_node_names_and_namespaces(), process.log)
+    if state == 'under load':
+        with streaming(robot):
+            wait_until(lambda: len(robot.labels) > 10, process.log)
+            seconds = end(process, how)
+    else:
+        if state == 'unconfigured':
+            assert robot.state() == 'unconfigured'
+        elif state == 'inactive':
+            assert robot.change_state('configure')
+        elif state == 'idle':
+            process.wait_for_log('segmenting')
+        seconds = end(process, how)
+    assert not re.search('Traceback|FATAL|ERROR', process.log()), process.log()
+    assert seconds < LIMIT  # about 0.3 on a quiet machine
+
+
+def segments(pid: int | str) -> set[Path]:
+    """Return the shared-memory segments of Fast DDS that a process has mapped: its own, and those of its peers."""
+    words = Path(f'/proc/{pid}/maps').read_text().split()
+    return {Path(word) for word in words if word.startswith(f'{FOLDER}/fast') and 'port' not in word}
+
+
+@contextmanager
+def killed(process: Process, peers: set[Path]) -> Iterator[list[Path]]:
+    """Kill a node for the block, and remove its segments after it: all that are mapped but those of `peers`."""
+    own = sorted(segments(process.popen.pid) - peers)
+    process.stop(signal.SIGKILL)
+    try:
+        yield own
+    finally:
+        for segment in own:
+            segment.unlink(missing_ok=True)
+            segment.with_name(f'{segment.name}_el').unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize('load', [False, True], ids=['idle', 'under load'])
+def test_a_restart_after_kill_9_serves_the_same_subscribers(
+    load: bool, robot: Robot, small_model: Path, tmp_path: Path
+) -> None:
+    peers = segments('self')
+    process = start(robot, tmp_path / 'log', model=small_model)
+    robot.wait_for_node()
+    for number in range(2):
+        with streaming(robot) if load else nullcontext(), killed(process, peers):
+            process = start(robot, tmp_path / f'log{number}', model=small_model)
+            robot.overlays.clear()
+            robot.wait_for_node()
+        assert robot.ask(robot.picture()).shape == (64, 96)
+        assert robot.set(output_size='network').successful and robot.get('output_size') == 'network'
+        assert robot.state() == 'active'
+    assert process.stop() == 0
+    assert 'Traceback' not in process.log()
+
+
+@pytest.mark.skipif(
+    not get_rmw_implementation_identifier().startswith('rmw_fastrtps'), reason='needs RMW_IMPLEMENTATION=rmw_fastrtps_cpp'
+)
+def test_a_restart_after_kill_9_names_the_memory_that_the_first_left(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a live process of the same domain would remove the segment
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'OFF')
+    monkeypatch.setenv('ROS_DOMAIN_ID', '101')
+    first = Process(tmp_path / 'first', model=small_model)
+    first.wait_for_log('segmenting')
+    with killed(first, set()) as left:
+        os.utime(left[0].with_name(f'{left[0].name}_el'), (0, 0))  # new files are never called stale
+        assert left[0] in stale_segments()
+        second = Process(tmp_path / 'second', model=small_model)
+        second.wait_for_log('segmenting')
+        assert second.stop() == 0
+    assert re.search(r'\[WARN\].*dead processes left .* remove them with .fastdds shm clean', second.log()), second.log()
