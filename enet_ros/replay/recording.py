@@ -38,7 +38,12 @@ class Recording:
         if not self._source.count:
             raise EnetError(f'bag {path} has no images on {self._source.topic}')
         files = sorted(path.rglob('*')) if path.is_dir() else [path]
-        digest = hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()
+        hasher = hashlib.sha256()
+        for file in files:
+            with file.open('rb') as opened:
+                while part := opened.read(1 << 20):
+                    hasher.update(part)
+        digest = hasher.hexdigest()
         self.info = BagInfo(path.name, digest, self._source.topic, selection.labels_topic, self._source.count, 0.0)
         self.count = len(range(0, self._source.count, selection.every))
         self.losses: tuple[str, ...] = ()
