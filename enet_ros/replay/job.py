@@ -35,7 +35,8 @@ class Job:
     class_map: ClassMap | None
     model: Path
     spec: EngineSpec
-    """What the engine is made for. With backend and precision: `auto` could choose others on another machine."""
+    """What the engine is made for. Neither `auto` nor 0, which could mean something else on another machine. Also not for
+    `threads`: the results of single pixels can depend on them."""
     resize_mode: str
 
 

@@ -45,7 +45,6 @@ def replay_offline(
 
     """
     counter = CoverageCounter(recording.info.labels_topic)
-    latencies: list[float | None] = []
 
     def collect(frame: SegmentedFrame) -> None:
         counter.add(frame)
@@ -63,13 +62,12 @@ def replay_offline(
                 before = time.perf_counter()
                 segmentation = segmenter.segment(frame.image, 'bgr')
                 latency = time.perf_counter() - before
-                latencies.append(1000 * latency)
                 collect_later(SegmentedFrame(
                     frame.name, frame.seconds, frame.image, segmentation.labels, segmentation.confidence, frame.truth,
                     latency))
             progress()
-    timing = {'latency_ms': latencies, 'seconds': 0.0 if start is None else time.perf_counter() - start}
-    return collector.result(recording.info, counter.result(recording.losses), timing)
+    seconds = 0.0 if start is None else time.perf_counter() - start
+    return collector.result(recording.info, counter.result(recording.losses), {'seconds': seconds})
 
 
 def _decode(recording: Recording, counter: CoverageCounter) -> Iterator[_DecodedFrame]:
