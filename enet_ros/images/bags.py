@@ -22,9 +22,10 @@ from enet_ros.errors import EnetError, ImageMessageError, IncompleteInputError, 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 _MCAP_MAGIC = b'\x89MCAP0\r\n'  # the first and the last bytes of a finished file
 LABEL_INFO_TYPE = 'vision_msgs/msg/LabelInfo'
-_TYPES = get_typestore(Stores.LATEST)  # the image types are the same in every ROS 2 distribution
+TYPES = get_typestore(Stores.LATEST)
+"""The image types are the same in every ROS 2 distribution."""
 # not among the types of rosbags, and older bags do not hold the definitions of their types
-_TYPES.register({
+TYPES.register({
     **get_types_from_msg('uint16 class_id\nstring class_name', 'vision_msgs/msg/VisionClass'),
     **get_types_from_msg('std_msgs/Header header\nVisionClass[] class_map\nfloat32 threshold', LABEL_INFO_TYPE),
 })
@@ -108,7 +109,7 @@ class Bag:
     def _read_finished(self, topics: Collection[str]) -> Iterator[RecordedMessage]:
         count = 0
         try:
-            with AnyReader([self.path], default_typestore=_TYPES) as bag:
+            with AnyReader([self.path], default_typestore=TYPES) as bag:
                 connections = [connection for connection in bag.connections if connection.topic in topics]
                 for connection, time, data in bag.messages(connections):
                     # not deserialized later: the reader forgets its types when it closes
@@ -125,7 +126,7 @@ class Bag:
         count = 0
         for msgtype, channel, message in _mcap_messages(self.path):
             if channel.topic in topics and msgtype == self.topics[channel.topic].msgtype:
-                read = _deserialize(_TYPES.deserialize_cdr, message.data, msgtype)
+                read = _deserialize(TYPES.deserialize_cdr, message.data, msgtype)
                 yield RecordedMessage(channel.topic, message.log_time, read)
                 count += 1
         raise IncompleteInputError(f'{self.path} is an incomplete recording: {count} messages were read')
@@ -178,7 +179,7 @@ def is_unfinished_mcap(path: Path) -> bool:
 
 def _open_finished(path: Path) -> Bag:
     try:
-        with AnyReader([path], default_typestore=_TYPES) as reader:
+        with AnyReader([path], default_typestore=TYPES) as reader:
             topics = {name: Topic(info.msgtype or '', info.msgcount) for name, info in reader.topics.items()}
             seconds = reader.duration / 1e9 if reader.message_count else 0.0
             return Bag(path, topics, True, seconds)
