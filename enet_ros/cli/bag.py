@@ -27,7 +27,8 @@ def add_command(commands: Commands) -> None:
     parser = commands.add_parser(
         'bag', help='write a prepared dataset as a bag with ground truth',
         description='Write the images of a split, in the order of their names, to an mcap file: images, the size of the '
-                    'camera as CameraInfo, ground truth (mono8 class ids, 255 = void) and class names (vision_msgs/LabelInfo).',
+                    'camera as CameraInfo, ground truth (mono8 class ids, 255 = void) and class names '
+                    '(vision_msgs/LabelInfo).',
     )
     parser.add_argument('data', type=Path, metavar='DIR', help='prepared dataset ("enet convert" makes one)')
     parser.add_argument('out', type=Path, metavar='OUT.mcap', help='file to write')
