@@ -166,9 +166,14 @@ def _check_usage(arguments: argparse.Namespace) -> None:
         raise UsageError('--jobs is for this machine and --ray for a cluster: use one of them')
     if several and (wrong := given & {'--save-bag', '--video'}):
         raise UsageError(f'{min(wrong)} needs a single BAG, without --jobs and --ray')
+    for option, path, suffix in (('--save-bag', arguments.save_bag, '.mcap'), ('--video', arguments.video, '.mp4')):
+        if path and path.suffix != suffix:
+            raise UsageError(f'{option} {path}: use a name that ends in {suffix}')
     if arguments.allow is not None and not arguments.compare:
         raise UsageError('--allow needs --compare')
     paths = [path.resolve() for path in arguments.bag]
+    if arguments.save_bag and arguments.save_bag.resolve() in paths:
+        raise UsageError(f'--save-bag {arguments.save_bag} is the bag to replay: choose another name')
     if twice := next((path for path in arguments.bag if paths.count(path.resolve()) > 1), None):
         raise UsageError(f'{twice} is given twice: its frames would count twice')
 
