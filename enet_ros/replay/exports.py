@@ -21,6 +21,7 @@ from enet_ros.replay.frames import SegmentedFrame
 Output = Callable[[SegmentedFrame], object]
 IMAGE_TOPIC, LABELS_TOPIC, OVERLAY_TOPIC = '/image', '/enet/labels', '/enet/overlay'
 TRUTH_TOPIC = '/ground_truth/labels'
+CODEC = cv2.VideoWriter.fourcc(*'mp4v')
 _ALPHA = 0.5
 _RATES = (1.0, 240.0)
 """What players handle, in frames per second."""
@@ -96,7 +97,7 @@ def saving_video(path: Path, labels: LabelSet, rate: float) -> Iterator[Output]:
 
 def _open_video(path: Path, temporary: Path, rate: float, size: tuple[int, int]) -> cv2.VideoWriter:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the error below says it in one line
-    video = cv2.VideoWriter(str(temporary), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*'mp4v'), rate, size)
+    video = cv2.VideoWriter(str(temporary), cv2.CAP_FFMPEG, CODEC, rate, size)
     if not video.isOpened():
         raise EnetError(f'cannot write {path}: this OpenCV cannot encode MPEG-4 video of {size[0]}x{size[1]}; '
                         'use --save-bag, or pip install opencv-python-headless')

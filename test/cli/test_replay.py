@@ -4,12 +4,15 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command import ENET, Done, enet, refused
 from recordings import cut, write_bag, write_mcap
 
+from enet_ros.datasets.prepared import Dataset
+from enet_ros.images.sources import open_frames
 from enet_ros.replay.report_file import check_report
 
 Report = dict[str, object]
@@ -136,6 +139,29 @@ def test_compare_passes_with_the_same_bag_and_refuses_another_one(bag: Path, tmp
 def test_options_that_do_not_go_together_are_refused(bag: Path, tmp_path: Path, options: tuple[object, ...]) -> None:
     assert str(options[0]) in refused('replay', bag, '--report', tmp_path / 'out', *options, code=2) or 'speed' in options[1]
     assert not (tmp_path / 'out').exists()
+
+
+def test_a_saved_bag_gives_the_same_figures_again(drawn_dataset: Callable[..., Dataset], tmp_path: Path) -> None:
+    enet('bag', drawn_dataset(val=3).root, tmp_path / 'val.mcap')
+    truth = ('--labels-topic', '/ground_truth/labels')
+    saved, video = tmp_path / 'saved.mcap', tmp_path / 'saved.mp4'
+    replay(tmp_path / 'val.mcap', *truth, '--report', tmp_path / 'one', '--save-bag', saved, '--video', video)
+    replay(saved, *truth, '--image-topic', '/image', '--report', tmp_path / 'two')
+    one, two = read(tmp_path / 'one'), read(tmp_path / 'two')
+    assert one['metrics'] == two['metrics'] and one['mean_iou'] > 0
+    frames = open_frames(video)
+    assert frames.count == 3 and [frame.seconds for frame in frames] == pytest.approx([0, 0.1, 0.2])
+    # the labels of the network as ground truth
+    replay(saved, '--labels-topic', '/enet/labels', '--image-topic', '/image', '--report', tmp_path / 'three')
+    assert read(tmp_path / 'three')['mean_iou'] == 1
+
+
+def test_other_outputs_have_their_suffix_and_do_not_replace_the_bag(bag: Path, tmp_path: Path) -> None:
+    report, before = ('--report', tmp_path / 'out'), bag.read_bytes()
+    assert 'ends in .mcap' in refused('replay', bag, *report, '--save-bag', tmp_path / 'saved', code=2)
+    assert 'ends in .mp4' in refused('replay', bag, *report, '--video', tmp_path / 'saved.avi', code=2)
+    assert 'is the bag to replay' in refused('replay', bag, *report, '--save-bag', bag, code=2)
+    assert bag.read_bytes() == before
 
 
 def test_the_same_bag_twice_is_refused(bag: Path, tmp_path: Path) -> None:
