@@ -130,7 +130,8 @@ def test_what_goes_wrong_anywhere_is_raised_and_ends_all_threads(
 def test_two_replays_of_a_bag_give_the_same_but_for_timing(segmenter: Segmenter, tmp_path: Path) -> None:
     bag = write_mcap(tmp_path / 'drive.mcap', 12)
     one, two = (
-        replay_offline(open_recording(bag, Selection(), None), segmenter, Collector(segmenter.labels), lambda: None)
+        replay_offline(open_recording(bag, Selection(), None, segmenter.labels), segmenter,
+                       Collector(segmenter.labels), lambda: None)
         for _ in range(2)
     )
     assert one.frames == two.frames and one.bag == two.bag and len(one.frames) == 12
