@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
             check_writable(path)
     segmenter = Segmenter(model, engine_spec(arguments, confidence=True), resize_mode=arguments.resize_mode)
     jobs = [_job(path, arguments, segmenter, class_map, gates.criteria) for path in arguments.bag]
-    configuration = _configuration(arguments, segmenter, gates.criteria)
+    configuration = _configuration(arguments, segmenter, class_map, gates.criteria)
     if gates.other:
         gates.check_comparable(jobs, arguments.mode, segmenter, configuration)
     outcomes = _replay_all(arguments, jobs, segmenter)
@@ -143,7 +143,7 @@ class _Gates:
         bags = []
         for job in jobs:
             try:
-                bags.append(asdict(open_recording(job.path, job.selection, job.class_map).info))
+                bags.append(asdict(open_recording(job.path, job.selection, job.class_map, segmenter.labels).info))
             except BAG_FAILURES:
                 return
         assert self.other is not None
@@ -185,14 +185,16 @@ def _job(
     return Job(path, selection, class_map, arguments.model, spec, arguments.resize_mode)
 
 
-def _configuration(arguments: argparse.Namespace, segmenter: Segmenter, criteria: Criteria | None) -> dict[str, Any]:
+def _configuration(
+    arguments: argparse.Namespace, segmenter: Segmenter, class_map: ClassMap | None, criteria: Criteria | None
+) -> dict[str, Any]:
     engine = segmenter.engine
     keys = ('resize_mode', 'threads', 'image_topic', 'labels_topic', 'tolerance', 'start', 'duration', 'every', 'max_frames')
     return {
         'backend': engine.spec.backend, 'precision': engine.spec.precision, 'device': engine.device,
         'width': engine.spec.width, 'height': engine.spec.height,
         **{key: getattr(arguments, key) for key in keys},
-        'class_map': None,
+        'class_map': class_map.as_json() if class_map else None,
         'ignore': [asdict(part) for part in criteria.ignored] if criteria else [],
     }
 

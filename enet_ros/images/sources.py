@@ -121,23 +121,35 @@ class _Bag(FrameSource):
     """One image topic of a bag."""
 
     def __init__(self, images: ImageTopic) -> None:
-        self.path, self.topic, self.count = images.path, images.topic, images.count
+        self.path, self.topic, self.count = images.bag.path, images.topic, images.count
         self.pattern = re.compile(rf'{re.escape(self.path.stem)}_-?\d+_\d{{9,}}(_\d+)?')
         self._images = images
 
     def __iter__(self) -> Iterator[Frame]:
-        reader = ImageReader()
-        start: int | None = None
-        names: Counter[str] = Counter()
-        for recorded in self._images:
-            start = recorded.time if start is None else start
-            stamp = _stamp(recorded.message) or divmod(recorded.time, 10**9)
-            name = f'{self.path.stem}_{stamp[0]}_{stamp[1]:09}'
-            names[name] += 1
-            if names[name] > 1:  # some drivers repeat a stamp
-                name = f'{name}_{names[name]}'
-            decode = partial(_decode, name, recorded.message, reader)
-            yield Frame(name, (recorded.time - start) / 1e9, self.path, decode, self.topic, stamp)
+        frames = BagFrames(self.path, self.topic)
+        return (frames.make(recorded.time, recorded.message) for recorded in self._images)
+
+
+class BagFrames:
+    """Makes frames of the messages of one image topic, in their order."""
+
+    def __init__(self, path: Path, topic: str) -> None:
+        """Make frames of `topic` of the bag `path`."""
+        self._path, self._topic = path, topic
+        self._reader = ImageReader()
+        self._start: int | None = None
+        self._names: Counter[str] = Counter()
+
+    def make(self, time: int, message: Any) -> Frame:  # noqa: ANN401 - its type is made at run time
+        """Return the frame of the next message, which was recorded at `time` in nanoseconds."""
+        self._start = time if self._start is None else self._start
+        stamp = message_stamp(message) or divmod(time, 10**9)
+        name = f'{self._path.stem}_{stamp[0]}_{stamp[1]:09}'
+        self._names[name] += 1
+        if self._names[name] > 1:  # some drivers repeat a stamp
+            name = f'{name}_{self._names[name]}'
+        decode = partial(_decode, name, message, self._reader)
+        return Frame(name, (time - self._start) / 1e9, self._path, decode, self._topic, stamp)
 
 
 def open_frames(path: Path, topic: str = '') -> FrameSource:
@@ -154,7 +166,7 @@ def open_frames(path: Path, topic: str = '') -> FrameSource:
             from enet_ros.images.bags import open_bag
         except ImportError as error:
             raise EnetError(f'cannot read bag {path} without {error.name}: pip install rosbags mcap') from error
-        return _Bag(open_bag(path, topic))
+        return _Bag(open_bag(path).images(topic))
     if topic:
         raise EnetError(f'{path} is not a bag and has no topics: remove topic {topic}')
     if path.is_dir():
@@ -200,7 +212,7 @@ def _return(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image
 
 
-def _stamp(message: Any) -> tuple[int, int] | None:  # noqa: ANN401 - its type is made at run time
+def message_stamp(message: Any) -> tuple[int, int] | None:  # noqa: ANN401 - its type is made at run time
     """Return seconds and nanoseconds of the header, or None for a damaged message or a stamp that is not set."""
     if isinstance(message, ImageMessageError):
         return None

@@ -49,7 +49,7 @@ def replay_bag(
         EnetError: the bag cannot be read, or an output fails.
 
     """
-    recording = open_recording(job.path, job.selection, job.class_map)
+    recording = open_recording(job.path, job.selection, job.class_map, segmenter.labels)
     done, total = 0, recording.count
 
     def count() -> None:

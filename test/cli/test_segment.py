@@ -130,7 +130,7 @@ def test_an_incomplete_recording_is_segmented_as_far_as_it_goes(segment: object,
     write_image(tmp_path / 'x.png', draw_scene(1, 48, 32)[0])
     done = segment(path, tmp_path / 'x.png', code=4)
     count = len(labels(tmp_path)) - 1
-    assert 0 < count < 12 and f'drive.mcap is an incomplete recording: {count} images were read' in done.stderr
+    assert 0 < count < 12 and f'drive.mcap is an incomplete recording: {count} messages were read' in done.stderr
     assert f'{count + 1} images segmented' in done.stdout  # and the input after it
 
 

@@ -23,7 +23,7 @@ def read(images: ImageTopic) -> tuple[list[RecordedImage], str]:
 
 @pytest.mark.parametrize('storage', list(StoragePlugin), ids=lambda s: s.name)
 def test_a_finished_bag_gives_messages_and_times_and_no_error(storage: StoragePlugin, tmp_path: Path) -> None:
-    images = open_bag(write_bag(tmp_path / 'drive', {'/image': 'Image'}, 3, storage))
+    images = open_bag(write_bag(tmp_path / 'drive', {'/image': 'Image'}, 3, storage)).images()
     for _ in range(2):  # it can be read again
         messages, end = read(images)
         assert [recorded.time for recorded in messages] == [recorded_at(number) for number in range(3)]
@@ -34,15 +34,15 @@ def test_a_finished_bag_gives_messages_and_times_and_no_error(storage: StoragePl
 @pytest.mark.parametrize('chunk_size', [20_000, None], ids=['chunks', 'no chunks'])
 def test_an_unfinished_mcap_gives_every_complete_message(chunk_size: int | None, tmp_path: Path) -> None:
     whole = write_mcap(tmp_path / 'whole.mcap', 20, chunk_size=chunk_size)
-    assert len(read(open_bag(whole))[0]) == 20
+    assert len(read(open_bag(whole).images())[0]) == 20
     path = write_mcap(tmp_path / 'drive.mcap', 20, chunk_size=chunk_size, finish=False)
-    images = open_bag(path)
+    images = open_bag(path).images()
     messages, end = read(images)
     # the last chunk was never written
     assert len(messages) == images.count and (10 <= len(messages) <= 20 if chunk_size else len(messages) == 20)
     assert [recorded.time for recorded in messages] == [recorded_at(number) for number in range(len(messages))]
     assert all(recorded.message.width == 48 for recorded in messages)
-    assert end == f'{path} is an incomplete recording: {len(messages)} images were read'
+    assert end == f'{path} is an incomplete recording: {len(messages)} messages were read'
 
 
 @pytest.mark.parametrize('chunk_size', [20_000, None], ids=['chunks', 'no chunks'])
@@ -52,8 +52,8 @@ def test_an_mcap_that_is_cut_anywhere_gives_what_is_before_the_cut(chunk_size: i
     counts = []
     for size in range(len(whole) * 3 // 10, len(whole), len(whole) // 11):  # in chunks, messages and the index
         path.write_bytes(whole[:size])
-        messages, end = read(open_bag(path))
-        assert f'{len(messages)} images were read' in end
+        messages, end = read(open_bag(path).images())
+        assert f'{len(messages)} messages were read' in end
         assert all(recorded.message.width == 48 for recorded in messages)
         counts.append(len(messages))
     assert counts == sorted(counts) and len(set(counts)) >= 3
@@ -62,7 +62,7 @@ def test_an_mcap_that_is_cut_anywhere_gives_what_is_before_the_cut(chunk_size: i
 def test_an_mcap_that_is_cut_before_its_first_image_is_refused(tmp_path: Path) -> None:
     path = cut(write_mcap(tmp_path / 'drive.mcap', 5), 60)
     with pytest.raises(EnetError, match=r'drive\.mcap is an incomplete recording without an image'):
-        open_bag(path)
+        open_bag(path).images()
 
 
 def test_an_mcap_with_a_damaged_chunk_gives_the_images_before_it(tmp_path: Path) -> None:
@@ -70,18 +70,18 @@ def test_an_mcap_with_a_damaged_chunk_gives_the_images_before_it(tmp_path: Path)
     data = bytearray(path.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 500] = bytes(500)
     path.write_bytes(data)
-    messages, end = read(open_bag(path))
-    assert 0 < len(messages) < 20 and f'damaged: {len(messages)} of 20 images were read' in end
+    messages, end = read(open_bag(path).images())
+    assert 0 < len(messages) < 20 and f'damaged: {len(messages)} of 20 messages were read' in end
 
 
 def test_a_damaged_chunk_of_an_unfinished_mcap_is_not_used(tmp_path: Path) -> None:
     path = write_mcap(tmp_path / 'drive.mcap', 20, finish=False, compress=False)
-    before = len(read(open_bag(path))[0])
+    before = len(read(open_bag(path).images())[0])
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF  # a pixel: only the checksum of the chunk shows the damage
     path.write_bytes(data)
-    messages, end = read(open_bag(path))
-    assert 0 < len(messages) < before and f'{len(messages)} images were read' in end
+    messages, end = read(open_bag(path).images())
+    assert 0 < len(messages) < before and f'{len(messages)} messages were read' in end
 
 
 def test_a_damaged_byte_never_raises_anything_but_an_enet_error(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_damaged_byte_never_raises_anything_but_an_enet_error(tmp_path: Path) 
         for start in range(0, end - 100, len(whole) // 12):
             path.write_bytes(whole[:start] + b'\xff' * 100 + whole[start + 100 : end])
             try:
-                _, text = read(open_bag(path))
+                _, text = read(open_bag(path).images())
             except EnetError as error:
                 text = str(error)
             assert '\n' not in text
@@ -103,7 +103,7 @@ def test_a_damaged_message_is_returned_as_an_error_and_the_rest_is_read(tmp_path
         connection = writer.add_connection('/image', 'sensor_msgs/msg/Image', typestore=STORE)
         for time, data in enumerate((b'\0\1\0\0cut off', b'', image_message(0)), 1):
             writer.write(connection, time, data)
-    (first, second, third), end = read(open_bag(path))
+    (first, second, third), end = read(open_bag(path).images())
     assert isinstance(first.message, ImageMessageError) and isinstance(second.message, ImageMessageError)
     assert third.message.width == 48 and not end
 
@@ -114,7 +114,7 @@ def test_a_bag_whose_mcap_is_unfinished_names_the_file_to_pass(tmp_path: Path) -
     cut(file, file.stat().st_size - 1000)
     assert is_unfinished_mcap(file)
     with pytest.raises(EnetError, match=f'incomplete recording: pass {file} directly'):
-        open_bag(path)
+        open_bag(path).images()
 
 
 @pytest.mark.parametrize('share', [0.2, 0.5, 0.9])
@@ -124,7 +124,7 @@ def test_a_cut_sqlite3_bag_is_one_line_with_a_remedy(share: float, tmp_path: Pat
     cut(file, int(file.stat().st_size * share))
     for bag in (file, path):
         try:
-            messages, text = read(open_bag(bag))
+            messages, text = read(open_bag(bag).images())
             assert 0 < len(messages) < 40
         except EnetError as error:
             text = str(error)
@@ -133,8 +133,8 @@ def test_a_cut_sqlite3_bag_is_one_line_with_a_remedy(share: float, tmp_path: Pat
 
 def test_a_bag_with_several_image_topics_asks_for_one(tmp_path: Path) -> None:
     path = write_bag(tmp_path / 'drive', {'/left': 'Image', '/right': 'CompressedImage'}, 2)
-    with pytest.raises(EnetError, match='choose one with --topic: /left, /right'):
-        open_bag(path)
-    assert open_bag(path, '/right').count == 2
+    with pytest.raises(EnetError, match='choose one: /left, /right'):
+        open_bag(path).images()
+    assert open_bag(path).images('/right').count == 2
     with pytest.raises(EnetError, match='no image topic /up: choose from /left, /right'):
-        open_bag(path, '/up')
+        open_bag(path).images('/up')

@@ -65,7 +65,7 @@ def test_a_damaged_message_is_one_frame_that_cannot_be_decoded(tmp_path: Path) -
 def test_an_unfinished_recording_gives_its_frames_and_then_says_so(tmp_path: Path) -> None:
     path = write_mcap(tmp_path / 'drive.mcap', 12, chunk_size=None, finish=False)
     frames = []
-    with pytest.raises(IncompleteInputError, match=r'drive\.mcap is an incomplete recording: 12 images were read'):
+    with pytest.raises(IncompleteInputError, match=r'drive\.mcap is an incomplete recording: 12 messages were read'):
         for frame in open_frames(path):
             frames.append(frame)
     assert [frame.name for frame in frames][:2] == ['drive_1_000000500', 'drive_2_000000500']

@@ -1,0 +1,30 @@
+"""Tell whether two bags are the same."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+_BLOCK = 1 << 20
+
+
+def fingerprint(path: Path) -> str:
+    """Return the SHA-256 digest of a bag, in hexadecimal: of the file, or of the names and digests of all files of a folder.
+
+    Raises:
+        OSError: a file cannot be read.
+
+    """
+    if path.is_file():
+        return _digest(path)
+    files = sorted(file for file in path.rglob('*') if file.is_file())
+    lines = (f'{_digest(file)} {file.relative_to(path).as_posix()}\n' for file in files)
+    return hashlib.sha256(''.join(lines).encode(errors='surrogateescape')).hexdigest()
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open('rb') as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
