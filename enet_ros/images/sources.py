@@ -51,6 +51,8 @@ class Frame:
     stamp: tuple[int, int] | None = None
     """Seconds and nanoseconds: those of the message's header, or when it was recorded if the header has none. None for files
     and videos."""
+    message: Any = None
+    """The recorded sensor_msgs Image or CompressedImage; None for files, videos and damaged messages."""
 
 
 class FrameSource(ABC):
@@ -149,7 +151,8 @@ class BagFrames:
         if self._names[name] > 1:  # some drivers repeat a stamp
             name = f'{name}_{self._names[name]}'
         decode = partial(_decode, name, message, self._reader)
-        return Frame(name, (time - self._start) / 1e9, self._path, decode, self._topic, stamp)
+        recorded = None if isinstance(message, ImageMessageError) else message
+        return Frame(name, (time - self._start) / 1e9, self._path, decode, self._topic, stamp, recorded)
 
 
 def open_frames(path: Path, topic: str = '') -> FrameSource:
