@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from enet_ros.errors import EnetError
 from enet_ros.files import replacing
 from enet_ros.images.overlay import blend
-from enet_ros.images.sources import open_frames
+from enet_ros.images.sources import open_frames, silence_opencv
 from enet_ros.labels import LabelSet
 from enet_ros.replay.bag_writer import nanoseconds, writing_bag
 from enet_ros.replay.frames import SegmentedFrame
@@ -96,7 +96,7 @@ def saving_video(path: Path, labels: LabelSet, rate: float) -> Iterator[Output]:
 
 
 def _open_video(path: Path, temporary: Path, rate: float, size: tuple[int, int]) -> cv2.VideoWriter:
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the error below says it in one line
+    silence_opencv()
     video = cv2.VideoWriter(str(temporary), cv2.CAP_FFMPEG, CODEC, rate, size)
     if not video.isOpened():
         raise EnetError(f'cannot write {path}: this OpenCV cannot encode MPEG-4 video of {size[0]}x{size[1]}; '

@@ -1,3 +1,5 @@
+"""`enet bag`; test/replay/test_dataset_bag.py reads the messages."""
+
 from __future__ import annotations
 
 import errno
