@@ -93,7 +93,7 @@ class BagWriter:
 
     def _write(self, topic: str, msgtype: str, message: object, qos: str = _RELIABLE) -> None:
         if msgtype not in self._schemas:
-            definition, _ = TYPES.generate_msgdef(msgtype)
+            definition, _ = TYPES.generate_msgdef(msgtype, ros_version=2)
             self._schemas[msgtype] = self._writer.register_schema(msgtype, SchemaEncoding.ROS2, definition.encode())
         if topic not in self._channels:
             self._channels[topic] = self._writer.register_channel(

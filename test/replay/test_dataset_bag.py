@@ -119,7 +119,12 @@ def test_the_file_has_what_ros2_bag_play_and_programs_need(drawn_dataset: Make, 
         reader = make_reader(file)
         assert reader.get_header().profile == 'ros2'
         (metadata,) = reader.iter_metadata()
-        channels = {channel.topic: channel.metadata for channel in reader.get_summary().channels.values()}
+        summary = reader.get_summary()
+    channels = {channel.topic: channel.metadata for channel in summary.channels.values()}
+    assert len(summary.schemas) == 3
+    for schema in summary.schemas.values():  # rosbags and others would also accept the "time" of ROS 1
+        assert 'MSG: std_msgs/Header\nbuiltin_interfaces/Time stamp\nstring frame_id\n' in schema.data.decode()
+        assert 'MSG: builtin_interfaces/Time\nint32 sec\nuint32 nanosec\n' in schema.data.decode()
     assert metadata.name == 'enet_ros' and metadata.metadata['labels_topic'] == TRUTH
     assert json.loads(metadata.metadata['class_names']) == list(CAMVID.names)
     with AnyReader([path]) as bag:  # rosbags reads the profiles as rosbag2 does
