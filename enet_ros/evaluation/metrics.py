@@ -23,14 +23,12 @@ def confusion_matrix(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], cla
     """
     if truth.shape != predicted.shape:
         raise ValueError(f'labels have shape {predicted.shape}, ground truth has {truth.shape}: must be the same')
-    known = truth != VOID
-    rows, columns = truth[known].astype(np.int64), predicted[known].astype(np.int64)
-    for ids in (rows, columns[columns != VOID]):
-        if ids.size and ids.max() >= classes:
-            raise ValueError(f'label id {ids.max()} is not one of {classes} classes')
-    columns[columns == VOID] = classes
-    shape = (classes, classes + 1)
-    return np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape)
+    pairs = truth.astype(np.uint16) << 8 | predicted  # one number for each pair: one pass over the pixels
+    counts = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)[:VOID]
+    for pixels in (counts.sum(1), counts.sum(0)[:VOID]):
+        if (wrong := np.flatnonzero(pixels[classes:])).size:
+            raise ValueError(f'label id {classes + wrong[-1]} is not one of {classes} classes')
+    return counts[:classes, [*range(classes), VOID]]
 
 
 def class_iou(confusion: NDArray[np.int64]) -> NDArray[np.float64]:

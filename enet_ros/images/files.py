@@ -70,7 +70,9 @@ def read_pixels(path: Path, flags: int) -> NDArray[np.uint8]:
 
 
 def encode_image(suffix: str, image: NDArray[np.uint8]) -> bytes:
-    """Return an image (H x W, or H x W x 3 in BGR order, uint8) as a file of the format of `suffix`, such as .png.
+    """Return an image as a file of the format of `suffix`, such as .png.
+
+    The image is uint8: H x W, H x W x 3 in BGR order, or, for .png, H x W x 4 in BGRA order.
 
     Raises:
         EnetError: the suffix is not an image format.
