@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enet_ros.errors import EnetError, one_line
+from enet_ros.evaluation.boundary import BOUNDARY_DISTANCE
 from enet_ros.evaluation.evaluate import Evaluation
 from enet_ros.evaluation.metrics import class_iou, mean_iou
 from enet_ros.machine import describe_machine
@@ -21,8 +22,6 @@ from enet_ros.version import __version__
 
 FORMAT = 1
 """Changes when a program that reads reports must change."""
-BOUNDARY_DISTANCE = 3
-"""Pixels."""
 _CONFUSION_FRAMES = 5
 
 
