@@ -70,7 +70,7 @@ class FlipCounter:
     def __init__(self) -> None:
         """Begin before the first frame."""
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        # finer than the preset, which finds 1.5 times as many flips that are none; a wider stride pays for it
+        # finer than the preset, whose flow is less exact at the edges of objects; a wider stride pays for it
         self._search.setFinestScale(1)
         self._search.setPatchStride(6)
         self._previous: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None

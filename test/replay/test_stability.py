@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -119,6 +121,26 @@ def test_the_labels_of_a_moving_scene_do_not_flip(size: tuple[int, int], motion:
         view = np.s_[20 + moved[1] : 20 + moved[1] + height, 20 + moved[0] : 20 + moved[0] + width]
         views.append(counter.update(image[view], labels[view]))
     assert views == [None, 0]
+
+
+def test_real_images_that_are_moved_and_enlarged_hardly_flip(camvid: Path) -> None:
+    """The ground truth of CamVid, moved with the image. What counts as flips is the error of the optical flow."""
+    random = np.random.default_rng(0)
+    found, unwarped = [], []
+    for path in sorted((camvid / 'val').glob('*.png'))[::5]:
+        image, labels = cv2.imread(str(path)), cv2.imread(str(camvid / 'valannot' / path.name), cv2.IMREAD_GRAYSCALE)
+        height, width = labels.shape
+        motion = cv2.getRotationMatrix2D((width / 2, height / 2), 0, random.uniform(1, 1.03))
+        motion[:, 2] += random.uniform(-9, 9), random.uniform(-3, 3)
+        moved, moved_labels = (
+            cv2.warpAffine(pixels, motion, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+            for pixels, flags in ((image, cv2.INTER_LINEAR), (labels, cv2.INTER_NEAREST)))
+        noise = random.integers(-3, 4, moved.shape)
+        counter = FlipCounter()
+        counter.update(image, labels)
+        found.append(counter.update(np.clip(moved + noise, 0, 255).astype(np.uint8), moved_labels))
+        unwarped.append((moved_labels != labels).mean())
+    assert np.mean(unwarped) > 0.05 and np.mean(found) < 0.015
 
 
 def test_a_changed_block_in_a_still_scene_gives_its_share() -> None:
