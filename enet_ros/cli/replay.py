@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -105,9 +106,9 @@ def run(arguments: argparse.Namespace) -> int:
     outcomes = _replay_all(arguments, jobs, segmenter)
     results = [outcome for outcome in outcomes if isinstance(outcome, ReplayResult)]
     failed = [(job.path.name, outcome) for job, outcome in zip(jobs, outcomes) if isinstance(outcome, EnetError)]
-    for name, error in failed:
-        print(f'enet: {error if name in str(error) else f"{name}: {error}"}', file=sys.stderr)
     if not results:
+        for name, error in failed:
+            print(f'enet: {error if name in str(error) else f"{name}: {error}"}', file=sys.stderr)
         return ExitCode.ERROR
     report = build_report(results, failed, model, configuration, arguments.mode)
     judge(report, gates.limits, gates.criteria, compare(report, gates.other, gates.allowed) if gates.other else None)
@@ -179,8 +180,8 @@ def _job(
         arguments.image_topic, arguments.labels_topic, arguments.tolerance, arguments.start, arguments.duration,
         arguments.every, arguments.max_frames, criteria.ignored_in(path.name) if criteria else (),
     )
-    # the engine that was chosen here, so that every process and machine uses the same one, but as many threads as asked for
-    spec = replace(segmenter.engine.spec, threads=arguments.threads)
+    # the engine that was chosen here: every process and machine must use the same one
+    spec = replace(segmenter.engine.spec, threads=arguments.threads or len(os.sched_getaffinity(0)))
     return Job(path, selection, class_map, arguments.model, spec, arguments.resize_mode)
 
 
@@ -204,11 +205,14 @@ def _replay_all(arguments: argparse.Namespace, jobs: Sequence[Job], segmenter: S
             return replay_on_ray(jobs, arguments.ray, bars)
         if arguments.jobs > 1:
             return replay_parallel(jobs, arguments.jobs, bars)
-        return [_replay(job, segmenter, bars) for job in jobs]
+        return [_replay(job, segmenter, bars, arguments.save_bag, arguments.video) for job in jobs]
 
 
-def _replay(job: Job, segmenter: Segmenter, bars: ProgressBars) -> Outcome:
+def _replay(job: Job, segmenter: Segmenter, bars: ProgressBars, save_bag: Path | None, video: Path | None) -> Outcome:
+    def show(done: int, total: int) -> None:
+        bars.show(0, job.path.name, done, total)
+
     try:
-        return replay_bag(job, segmenter, lambda done, total: bars.show(0, job.path.name, done, total))
+        return replay_bag(job, segmenter, show, save_bag, video)
     except BAG_FAILURES as error:
         return error if isinstance(error, EnetError) else EnetError(one_line(error))

@@ -21,9 +21,10 @@ from enet_ros.images.mcap_scan import McapScan, is_unfinished_mcap, read_metadat
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 LABEL_INFO_TYPE = 'vision_msgs/msg/LabelInfo'
-_TYPES = get_typestore(Stores.LATEST)  # the image types are the same in every ROS 2 distribution
+TYPES = get_typestore(Stores.LATEST)
+"""The image types are the same in every ROS 2 distribution."""
 # not among the types of rosbags, and older bags do not hold the definitions of their types
-_TYPES.register({
+TYPES.register({
     **get_types_from_msg('uint16 class_id\nstring class_name', 'vision_msgs/msg/VisionClass'),
     **get_types_from_msg('std_msgs/Header header\nVisionClass[] class_map\nfloat32 threshold', LABEL_INFO_TYPE),
 })
@@ -151,7 +152,7 @@ class Bag:
         count, scan = 0, McapScan(self.path)
         for msgtype, channel, message in scan:
             if channel.topic in topics:
-                read = _deserialize(_TYPES.deserialize_cdr, message.data, msgtype)
+                read = _deserialize(TYPES.deserialize_cdr, message.data, msgtype)
                 yield RecordedMessage(channel.topic, message.log_time, read)
                 count += 1
         size = self.path.stat().st_size
@@ -222,7 +223,7 @@ def _refusal(path: Path, error: Exception) -> str:
 
 
 def _reader(path: Path) -> AnyReader:
-    return AnyReader([path], default_typestore=_TYPES)
+    return AnyReader([path], default_typestore=TYPES)
 
 
 def _read(bag: AnyReader, topics: Collection[str], start: int | None = None) -> Iterator[tuple[Connection, int, bytes]]:

@@ -27,6 +27,7 @@ _AHEAD = 4
 class _DecodedFrame:
     name: str
     seconds: float
+    stamp: tuple[int, int] | None
     image: NDArray[np.uint8] | None
     truth: NDArray[np.uint8] | None
 
@@ -45,7 +46,6 @@ def replay_offline(
 
     """
     counter = CoverageCounter(recording.info.labels_topic)
-    latencies: list[float | None] = []
 
     def collect(frame: SegmentedFrame) -> None:
         counter.add(frame)
@@ -63,17 +63,17 @@ def replay_offline(
                 before = time.perf_counter()
                 segmentation = segmenter.segment(frame.image, 'bgr')
                 latency = time.perf_counter() - before
-                latencies.append(1000 * latency)
                 collect_later(SegmentedFrame(
-                    frame.name, frame.seconds, frame.image, segmentation.labels, segmentation.confidence, frame.truth,
-                    latency))
+                    frame.name, frame.seconds, frame.stamp, frame.image, segmentation.labels, segmentation.confidence,
+                    frame.truth, latency))
             progress()
-    timing = {'latency_ms': latencies, 'seconds': 0.0 if start is None else time.perf_counter() - start}
-    return collector.result(recording.info, counter.result(recording.losses), timing)
+    seconds = 0.0 if start is None else time.perf_counter() - start
+    return collector.result(recording.info, counter.result(recording.losses), {'seconds': seconds})
 
 
 def _decode(recording: Recording, counter: CoverageCounter) -> Iterator[_DecodedFrame]:
     for replayed in recording:
         image = counter.decode(replayed)
         truth = None if image is None else counter.decode_truth(replayed, image.shape[:2])
-        yield _DecodedFrame(replayed.frame.name, replayed.frame.seconds or 0.0, image, truth)
+        frame = replayed.frame
+        yield _DecodedFrame(frame.name, frame.seconds or 0.0, frame.stamp, image, truth)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 
 from enet_ros.errors import EnetError, one_line
@@ -21,14 +19,13 @@ _Message = tuple[int, int] | ReplayResult | str
 
 
 def replay_parallel(jobs: Sequence[Job], processes: int, bars: ProgressBars) -> list[Outcome]:
-    """Replay bags in up to `processes` processes, which share the cores. Return the outcomes in the order of `jobs`."""
+    """Replay bags in up to `processes` processes. Return the outcomes in the order of `jobs`."""
     outcomes: dict[int, Outcome] = {}
     waiting = list(enumerate(jobs))[::-1]
-    cores = max(1, len(os.sched_getaffinity(0)) // processes)
     with ExitStack() as stack:
         workers = [stack.enter_context(_Worker()) for _ in range(min(processes, len(jobs)))]
         for worker in workers:
-            worker.give(*waiting.pop(), cores)
+            worker.give(*waiting.pop())
         while busy := [worker for worker in workers if worker.job is not None]:
             ready = wait([worker.connection for worker in busy])
             for slot, worker in enumerate(workers):
@@ -40,7 +37,7 @@ def replay_parallel(jobs: Sequence[Job], processes: int, bars: ProgressBars) -> 
                     continue
                 outcomes[worker.index] = EnetError(message) if isinstance(message, str) else message
                 if waiting:
-                    worker.give(*waiting.pop(), cores)
+                    worker.give(*waiting.pop())
                 else:
                     worker.stop()
     return [outcomes[index] for index in range(len(jobs))]
@@ -62,8 +59,8 @@ class _Worker:
     def __exit__(self, *error: object) -> None:
         self.stop()
 
-    def give(self, index: int, job: Job, cores: int) -> None:
-        """Hand over the job with this index, to a new process if there is none. The engine uses `cores` by default."""
+    def give(self, index: int, job: Job) -> None:
+        """Hand over the job with this index, to a new process if there is none."""
         self.index, self.job = index, job
         if self._process is None:
             self.connection, other = _CONTEXT.Pipe()
@@ -71,7 +68,7 @@ class _Worker:
             self._process.start()
             other.close()  # the process has a copy: when it dies, `receive` must find the end
         with suppress(OSError):  # it is dead, which `receive` reports
-            self.connection.send(job if job.spec.threads else replace(job, spec=replace(job.spec, threads=cores)))
+            self.connection.send(job)
 
     def receive(self) -> _Message:
         """Return the next message; if the process died, why there is no result."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -11,12 +12,15 @@ from enet_ros.errors import EnetError, one_line
 from enet_ros.replay.job import BAG_FAILURES, Job, Outcome, replay_job
 from enet_ros.replay.progress import ProgressBars
 
+_PATIENCE = 10.0
+"""Seconds to wait for the cluster's answer."""
+
 
 def replay_on_ray(jobs: Sequence[Job], address: str, bars: ProgressBars) -> list[Outcome]:
     """Replay each bag in a task of the cluster at `address`. Return the outcomes in the order of `jobs`.
 
     All machines need this package, and the bags and the model under the same paths. A task takes as many cores as its
-    engine has threads; one that dies fails its bag and is not repeated.
+    engine has threads. One that dies fails its bag and is not repeated.
 
     Raises:
         EnetError: Ray is not installed, or there is no cluster at `address`.
@@ -26,17 +30,23 @@ def replay_on_ray(jobs: Sequence[Job], address: str, bars: ProgressBars) -> list
         raise EnetError('--ray needs Ray: pip install ray')
     import ray  # optional, and slow to import
 
+    host, colon, port = address.rpartition('://')[2].rpartition(':')
     try:
+        if colon:  # Ray itself tries for many minutes, and cannot be interrupted
+            socket.create_connection((host, int(port)), _PATIENCE).close()
         ray.init(address, logging_level=logging.WARNING, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
         raise EnetError(f'cannot connect to Ray at {address}: {one_line(error)}; "ray start --head" starts one') from error
     try:
+        largest = max((node['Resources'].get('CPU', 0) for node in ray.nodes() if node['Alive']), default=0)
+        if not largest:
+            raise EnetError(f'the Ray cluster at {address} has no CPU: start one with "ray start --num-cpus N"')
         task = ray.remote(max_retries=0)(_replay)
         running = {}
         for index, job in enumerate(jobs):
-            job = replace(job, path=job.path.resolve(), model=job.model.resolve(),
-                          spec=replace(job.spec, threads=job.spec.threads or 1))
-            running[task.options(num_cpus=job.spec.threads, name=job.path.name).remote(job)] = index
+            job = replace(job, path=job.path.resolve(), model=job.model.resolve())
+            cores = min(job.spec.threads, largest)  # a task that needs more than any machine has would wait for ever
+            running[task.options(num_cpus=cores, name=job.path.name).remote(job)] = index
         outcomes: dict[int, Outcome] = {}
         bars.show(0, 'bags', 0, len(jobs))
         while running:

@@ -75,6 +75,12 @@ class Recording:
         count = math.ceil(part * info.images / selection.every)
         return count if selection.max_frames is None else min(count, selection.max_frames)
 
+    @property
+    def rate(self) -> float:
+        """Return how many of its frames come in a second of recording; 10 for a single image."""
+        frames = (self.info.images - 1) / self._selection.every
+        return frames / self.info.seconds if frames > 0 and self.info.seconds > 0 else 10.0
+
     def __iter__(self) -> Iterator[ReplayFrame]:
         """Yield the selected frames in the order of the bag."""
         self.losses = ()

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from command import ENET, Done, enet, refused
+from recordings import cut, write_bag, write_mcap
+
+from enet_ros.replay.report_file import check_report
+
+Report = dict[str, object]
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    return write_mcap(tmp_path / 'drive.mcap', 8)
+
+
+def replay(*arguments: object, code: int = 0) -> Done:
+    return enet('replay', *arguments, '--backend', 'openvino', '--size', '96x64', '--threads', 1, code=code)
+
+
+def read(folder: Path) -> dict[str, object]:
+    report = json.loads((folder / 'report.json').read_text())
+    check_report(report)
+    return report
+
+
+def stable(report: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in report.items() if key != 'timing'}
+
+
+def test_a_bag_gives_a_report_a_page_and_a_summary(bag: Path, tmp_path: Path) -> None:
+    done = replay(bag, '--report', tmp_path / 'out', '--json', tmp_path / 'copy.json')
+    report = read(tmp_path / 'out')
+    assert report['frames_in'] == report['frames_out'] == 8 and report['complete'] is True
+    assert json.loads((tmp_path / 'copy.json').read_text()) == report
+    assert 'drive.mcap: 8 of 8 frames at 96x64' in done.stdout
+    assert f'frames per second {report["timing"]["fps"]:>15.1f}' in done.stdout
+    for name in ('report.json', 'report.html'):
+        assert str(tmp_path / 'out' / name) in done.stdout
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['report.html', 'report.json']
+
+
+def test_the_next_run_replaces_the_report(bag: Path, tmp_path: Path) -> None:
+    replay(bag, '--report', tmp_path / 'out')
+    first = read(tmp_path / 'out')
+    replay(bag, '--report', tmp_path / 'out')
+    assert stable(read(tmp_path / 'out')) == stable(first)
+
+
+@pytest.mark.parametrize(('name', 'content'), [
+    ('report.json', '{"images": 3, "mean_iou": 0.5}'), ('report.json', 'notes'), ('report.html', '<html></html>'),
+], ids=['report of enet evaluate', 'not JSON', 'another page'])
+def test_files_of_others_are_not_replaced(bag: Path, tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / 'out' / name
+    path.parent.mkdir()
+    path.write_text(content)
+    assert refused('replay', bag, '--report', path.parent) == (
+        f'enet: {path} was not written by "enet replay": choose another --report')
+    assert path.read_text() == content and len(list(path.parent.iterdir())) == 1
+
+
+def test_jobs_do_not_change_the_report(bag: Path, tmp_path: Path) -> None:
+    other = write_bag(tmp_path / 'folder', {'/image': 'CompressedImage'}, 6)
+    replay(bag, other, '--report', tmp_path / 'one')
+    done = replay(bag, other, '--report', tmp_path / 'two', '--jobs', 2)
+    assert stable(read(tmp_path / 'one')) == stable(read(tmp_path / 'two'))
+    assert 'drive.mcap' in done.stderr and 'folder' in done.stderr  # a progress bar for each
+
+
+@pytest.mark.parametrize('jobs', [1, 2])
+def test_bags_that_fail_are_named_and_the_others_finish(bag: Path, tmp_path: Path, jobs: int) -> None:
+    whole = write_mcap(tmp_path / 'cut.mcap', 12)
+    cut(whole, whole.stat().st_size // 2)
+    (tmp_path / 'empty.mcap').touch()
+    done = replay(bag, whole, tmp_path / 'empty.mcap', '--report', tmp_path / 'out', '--jobs', jobs, code=4)
+    report = read(tmp_path / 'out')
+    assert report['complete'] is False
+    assert [entry['name'] for entry in report['bags']] == ['drive.mcap', 'cut.mcap']
+    assert [entry['name'] for entry in report['failed_bags']] == ['empty.mcap']
+    assert 'failed: empty.mcap: ' in done.stdout and 'incomplete: cut.mcap: ' in done.stdout
+
+
+def test_without_any_bag_there_is_no_report(tmp_path: Path) -> None:
+    assert 'missing.mcap' in refused('replay', tmp_path / 'missing.mcap', '--report', tmp_path / 'out')
+    assert list((tmp_path / 'out').iterdir()) == []
+
+
+@pytest.mark.parametrize(('limits', 'code', 'text'), [
+    ('confidence=0.01', 0, 'verdict: passed'), ('confidence=1,frames=8', 3, 'verdict: FAILED'),
+    ('mean_iou=0.5', 3, 'mean_iou is missing'),
+], ids=['passed', 'failed', 'no ground truth'])
+def test_fail_under_decides_the_exit_code(bag: Path, tmp_path: Path, limits: str, code: int, text: str) -> None:
+    done = replay(bag, '--report', tmp_path / 'out', '--fail-under', limits, code=code)
+    assert text in done.stdout
+    assert read(tmp_path / 'out')['verdict']['passed'] is (code == 0)
+
+
+def test_a_failed_gate_counts_more_than_incomplete_input(tmp_path: Path) -> None:
+    whole = write_mcap(tmp_path / 'cut.mcap', 12)
+    cut(whole, whole.stat().st_size // 2)
+    replay(whole, '--report', tmp_path / 'out', '--fail-under', 'confidence=1', code=3)
+    assert read(tmp_path / 'out')['complete'] is False
+
+
+def test_criteria_are_kept_in_the_report(bag: Path, tmp_path: Path) -> None:
+    criteria = tmp_path / 'criteria.yaml'
+    criteria.write_text('frames:\n- {metric: confidence, min: 0.01, share: 0.9}\n')
+    replay(bag, '--report', tmp_path / 'out', '--criteria', criteria)
+    report = read(tmp_path / 'out')
+    assert report['criteria']['file'] == {'frames': [{'metric': 'confidence', 'min': 0.01, 'share': 0.9}]}
+    assert report['verdict']['passed'] is True
+
+
+def test_compare_passes_with_the_same_bag_and_refuses_another_one(bag: Path, tmp_path: Path) -> None:
+    replay(bag, '--report', tmp_path / 'old')
+    old = tmp_path / 'old' / 'report.json'
+    done = replay(bag, '--report', tmp_path / 'new', '--compare', old, '--allow', 'confidence=-1%')
+    assert 'verdict: passed' in done.stdout
+    other = write_mcap(tmp_path / 'other.mcap', 5)
+    line = refused('replay', other, '--report', tmp_path / 'third', '--compare', tmp_path / 'old', '--backend', 'openvino',
+                   '--size', '96x64')
+    assert 'bag other.mcap is only here' in line
+    assert list((tmp_path / 'third').iterdir()) == []
+
+
+@pytest.mark.parametrize('options', [
+    ('--rate', 2), ('--node', 'segment'), ('--find-rate',), ('--allow', 'mean_iou=-0.1'), ('--jobs', 2, '--ray', 'auto'),
+    ('--jobs', 2, '--video', 'out.mp4'), ('--mode', 'live', '--jobs', 2), ('--fail-under', 'speed=3'), ('--jobs', 0),
+], ids=lambda options: ' '.join(map(str, options)))
+def test_options_that_do_not_go_together_are_refused(bag: Path, tmp_path: Path, options: tuple[object, ...]) -> None:
+    assert str(options[0]) in refused('replay', bag, '--report', tmp_path / 'out', *options, code=2) or 'speed' in options[1]
+    assert not (tmp_path / 'out').exists()
+
+
+def test_the_same_bag_twice_is_refused(bag: Path, tmp_path: Path) -> None:
+    assert 'is given twice' in refused('replay', bag, bag, '--report', tmp_path / 'out', code=2)
+
+
+@pytest.mark.parametrize('jobs', [1, 2])
+def test_an_interrupt_leaves_no_report_and_no_process(tmp_path: Path, jobs: int) -> None:
+    bags = [write_mcap(tmp_path / f'{name}.mcap', 1500, chunk_size=1_000_000) for name in ('one', 'two')]
+    process = subprocess.Popen(
+        [*ENET, 'replay', *map(str, bags), '--report', str(tmp_path / 'out'), '--backend', 'openvino', '--jobs', str(jobs)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    assert process.stderr is not None
+    seen = b''
+    while b'  1%|' not in seen:  # a bar moves
+        seen += (part := process.stderr.read1())
+        assert part, seen
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    seen += process.stderr.read()  # ends when no process of the command is left
+    assert process.wait(30) == 130
+    assert b'enet: interrupted' in seen and b'Traceback' not in seen, seen
+    assert list((tmp_path / 'out').iterdir()) == []
