@@ -69,6 +69,7 @@ class ReplayClient(Node):
         self._node = node
         self._publisher: Publisher | None = None
         self._arrivals = threading.Condition()
+        self._reported = threading.Condition()  # not the same: once per second, which would feed any patience
         self._sent: dict[int, Answer] = {}  # by stamp; the answers that are not complete
         self._stamp = 0
         self._results = [
@@ -125,7 +126,7 @@ class ReplayClient(Node):
 
     def wait_for_status(self, accept: Callable[[CameraStatus], bool], timeout: float) -> CameraStatus | None:
         """Return the next status that `accept` accepts; None if none comes within `timeout` seconds."""
-        with self._arrivals:
+        with self._reported:
             seen = len(self.statuses)
             found: list[CameraStatus] = []
 
@@ -135,7 +136,7 @@ class ReplayClient(Node):
                 seen = len(self.statuses)
                 return bool(found)
 
-            self._arrivals.wait_for(has_come, timeout)
+            self._reported.wait_for(has_come, timeout)
         return found[0] if found else None
 
     def _on_labels(self, message: Image) -> None:
@@ -164,13 +165,13 @@ class ReplayClient(Node):
                 self.answered(answer)
 
     def _on_diagnostics(self, array: DiagnosticArray) -> None:
-        with self._arrivals:
+        with self._reported:
             for status in array.status:
                 if status.name.startswith(f'{self._node}: '):
                     values = {pair.key: pair.value for pair in status.values}
                     self.statuses.append(
                         CameraStatus(time.monotonic(), status.level == status.ERROR, status.message, values))
-            self._arrivals.notify_all()
+            self._reported.notify_all()
 
 
 @contextmanager

@@ -77,7 +77,7 @@ class LiveReplay:
             parameters: Parameters of the node, if one is started.
             progress: Called with the number of frames that are done and of all: first while they are played, then while
                 their metrics are computed.
-            outputs: Called with each segmented frame.
+            outputs: Called with each frame that came back.
 
         Raises:
             EnetError: the recording cannot be used, the node does not start or stops, or an output fails.

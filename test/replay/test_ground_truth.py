@@ -45,13 +45,13 @@ def test_colours_become_ids_of_the_model(encoding: str) -> None:
 
 
 @pytest.mark.parametrize(('bad', 'reason'), [
-    (message(np.array([[42]], np.uint8), 'mono8'), 'the id 42 of the ground truth is not a class: known are 0, 1, 255'),
-    (message(np.array([[-1]], '<i4'), '32SC1'), 'the id -1 of'),
-    (message(np.array([[70000]], '<i4'), '32SC1'), 'the id 70000 of'),
-    (message(np.array([[[9, 9, 9]]], np.uint8), 'rgb8'), 'the colour #090909 of'),
-    (message(np.zeros((1, 1), '<f4'), '32FC1'), 'encoding "32FC1" holds no class ids'),
-    (message(IDS.astype('u1'), 'mono8', height=3), '3x3 ground truth .* is incomplete'),
-    (message(IDS.astype('u1'), 'mono8', step=2), 'step 2 .* is incomplete'),
+    (message(np.array([[42]], np.uint8), 'mono8'), r'has id 42, which is not a class \(0, 1, 255, 1000 are\): name it'),
+    (message(np.array([[-1]], '<i4'), '32SC1'), 'has id -1, which'),
+    (message(np.array([[70000]], '<i4'), '32SC1'), 'has id 70000, which'),
+    (message(np.array([[[9, 9, 9]]], np.uint8), 'rgb8'), 'has colour #090909, which'),
+    (message(np.zeros((1, 1), '<f4'), '32FC1'), 'encoding "32FC1": use mono8, .* for class ids or rgb8, bgr8'),
+    (message(IDS.astype('u1'), 'mono8', height=3), '3x3 ground truth .* do not agree'),
+    (message(IDS.astype('u1'), 'mono8', step=2), 'step 2 .* do not agree'),
     (message(IDS.astype('u1'), 'mono8', width=0), '0x2 ground truth'),
     (ImageMessageError('the message is damaged'), 'the message is damaged'),
 ], ids=['id', 'negative', 'large', 'colour', 'encoding', 'short', 'step', 'no pixels', 'damaged'])
