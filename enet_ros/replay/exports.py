@@ -28,6 +28,23 @@ _RATES = (1.0, 240.0)
 
 
 @contextmanager
+def saving(save_bag: Path | None, video: Path | None, labels: LabelSet, rate: float) -> Iterator[list[Output]]:
+    """Yield the functions of `saving_bag` and `saving_video`, each if its path is given.
+
+    Raises:
+        EnetError: a file cannot be written.
+
+    """
+    with ExitStack() as files:
+        outputs = []
+        if save_bag:
+            outputs.append(files.enter_context(saving_bag(save_bag, labels)))
+        if video:
+            outputs.append(files.enter_context(saving_video(video, labels, rate)))
+        yield outputs
+
+
+@contextmanager
 def saving_bag(path: Path, labels: LabelSet) -> Iterator[Output]:
     """Yield a function that writes a frame to an mcap file: image, labels, overlay and ground truth, with its stamp.
 
