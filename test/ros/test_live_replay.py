@@ -20,6 +20,7 @@ from recordings import NO_STAMP, write_bag
 from ros_nodes import PATIENCE, Process
 
 from enet_ros.exit_codes import ExitCode
+from enet_ros.images.sources import open_frames
 from enet_ros.replay.report_file import check_report
 
 COMMAND = (sys.executable, '-m', 'enet_ros.cli.main', 'replay', '--mode', 'live')
@@ -67,12 +68,16 @@ def test_all_frames_come_back_with_labels_and_confidence(small_model: Path, tmp_
 def test_live_labels_are_those_of_offline_replay(small_model: Path, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / 'bag', {'/image': 'CompressedImage'}, 4)
     arguments = ('--backend', 'openvino', '--precision', 'fp32', '--threads', 1)
-    live, _, _ = _replay(bag, small_model, tmp_path / 'live', *arguments)
+    live, _, _ = _replay(bag, small_model, tmp_path / 'live', *arguments, '--save-bag', tmp_path / 'live.mcap',
+                         '--video', tmp_path / 'live.mp4')
     subprocess.run([*COMMAND[:-1], 'offline', bag, '--report', tmp_path / 'offline', '--model', small_model,
-                    *map(str, arguments)], check=True, capture_output=True, timeout=180)
+                    '--save-bag', tmp_path / 'offline.mcap', *map(str, arguments)],
+                   check=True, capture_output=True, timeout=180)
     offline = json.loads((tmp_path / 'offline' / 'report.json').read_text())
     for column in ('name', 'seconds', 'class_share', 'flips', 'confidence'):
         assert live['frames'][column] == offline['frames'][column]
+    assert (tmp_path / 'live.mcap').read_bytes() == (tmp_path / 'offline.mcap').read_bytes()
+    assert open_frames(tmp_path / 'live.mp4').count == 4
 
 
 def test_under_overload_every_image_is_accounted_for(small_model: Path, tmp_path: Path) -> None:
