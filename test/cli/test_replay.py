@@ -209,7 +209,7 @@ def test_ground_truth_with_other_names_needs_a_class_map(small_model: Path, tmp_
         ('/labels/label_info', LABEL_INFO, recorded_at(0), label_info(names)),
     ])
     arguments = (path, '--model', small_model, '--labels-topic', '/labels', '--report', tmp_path / 'out')
-    assert 'the model does not have: Lane; map them with --class-map' in refused('replay', *arguments)
+    assert 'only in the ground truth: Lane; only in the model: Road: map the names' in refused('replay', *arguments)
     (tmp_path / 'map.yaml').write_text('map: {Lane: Road}\n')
     replay(*arguments, '--class-map', tmp_path / 'map.yaml')
     report = read(tmp_path / 'out')
