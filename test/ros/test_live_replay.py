@@ -27,7 +27,7 @@ COMMAND = (sys.executable, '-m', 'enet_ros.cli.main', 'replay', '--mode', 'live'
 
 def _replay(bag: Path, model: Path, out: Path, *arguments: object, code: int = 0) -> tuple[dict, str, str]:
     """Return report, standard output and standard error."""
-    done = subprocess.run([*COMMAND, bag, '--report', out, '--model', model, *map(str, arguments)], text=True,
+    done = subprocess.run([*COMMAND, *map(str, arguments), bag, '--report', out, '--model', model], text=True,
                           capture_output=True, timeout=180, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     assert 'Traceback' not in done.stderr, done.stderr
@@ -143,7 +143,7 @@ def test_a_node_that_is_not_there_is_one_line(small_model: Path, tmp_path: Path)
 @pytest.mark.parametrize(('arguments', 'reason'), [
     (('--node', '/enet', '--threads', 2), '--threads is a parameter of the node'),
     (('--node', '/enet', '--size', '96x64'), '--size is a parameter of the node'),
-    (('--find-rate', 'OTHER'), '--find-rate needs a single BAG'),
+    (('--find-rate', 'other'), '--find-rate needs a single BAG'),
     (('--jobs', 2), '--jobs needs --mode offline'),
 ], ids=['threads', 'size', 'find-rate', 'jobs'])
 def test_arguments_that_contradict_are_bad_usage(

@@ -60,7 +60,7 @@ def test_a_bag_and_then_a_dataset_that_the_weights_were_trained_on(
     out = tmp_path / 'out'
     done = _demo('--input', bag, '--topic', '/rear', '--model', small_model, '--out', out)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f'{bag} is an incomplete recording: 5 images' in done.stderr
+    assert f'{bag} is an incomplete recording: 5 messages' in done.stderr
     report = json.loads((out / 'report.json').read_text())
     assert report['frames_in'] == report['frames_out'] == 5 and report['mean_iou'] is None
 
