@@ -103,6 +103,14 @@ def fraction(text: str) -> float:
     return number
 
 
+def percent(text: str) -> int:
+    """Read an integer from 1 to 100."""
+    number = _integer(text, 1)
+    if number > 100:
+        raise argparse.ArgumentTypeError(f'{quoted(text)} is not an integer from 1 to 100')
+    return number
+
+
 def _integer(text: str, least: int) -> int:
     if not (text.isascii() and text.isdecimal()) or int(text) < least:
         raise argparse.ArgumentTypeError(f'{quoted(text)} is not an integer of at least {least}')

@@ -216,11 +216,14 @@ def _replay_all(arguments: argparse.Namespace, jobs: Sequence[Job], segmenter: S
             return replay_on_ray(jobs, arguments.ray, bars)
         if arguments.jobs > 1:
             return replay_parallel(jobs, arguments.jobs, bars)
-        return [_replay(job, segmenter, bars) for job in jobs]
+        return [_replay(job, segmenter, bars, arguments.save_bag, arguments.video) for job in jobs]
 
 
-def _replay(job: Job, segmenter: Segmenter, bars: ProgressBars) -> Outcome:
+def _replay(job: Job, segmenter: Segmenter, bars: ProgressBars, save_bag: Path | None, video: Path | None) -> Outcome:
+    def show(done: int, total: int) -> None:
+        bars.show(0, job.path.name, done, total)
+
     try:
-        return replay_bag(job, segmenter, lambda done, total: bars.show(0, job.path.name, done, total))
+        return replay_bag(job, segmenter, show, save_bag, video)
     except BAG_FAILURES as error:
         return error if isinstance(error, EnetError) else EnetError(one_line(error))

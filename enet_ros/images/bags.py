@@ -1,43 +1,33 @@
 """Read messages, above all images, from a bag: ROS 1 and ROS 2, sqlite3 and mcap.
 
-rosbags reads bags whose recording was finished. For an mcap file that was not finished, the `mcap` package reads every
-complete chunk or message: it does not need the index at the end of the file.
+rosbags reads bags whose recording was finished, and `McapScan` mcap files that were cut off.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcap.records import Channel, Message, Schema
-from mcap.stream_reader import StreamReader
 from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from enet_ros.errors import EnetError, ImageMessageError, IncompleteInputError, one_line
+from enet_ros.images.mcap_scan import McapScan, is_unfinished_mcap, read_metadata
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
-_MCAP_MAGIC = b'\x89MCAP0\r\n'  # the first and the last bytes of a finished file
 LABEL_INFO_TYPE = 'vision_msgs/msg/LabelInfo'
-_TYPES = get_typestore(Stores.LATEST)  # the image types are the same in every ROS 2 distribution
+TYPES = get_typestore(Stores.LATEST)
+"""The image types are the same in every ROS 2 distribution."""
 # not among the types of rosbags, and older bags do not hold the definitions of their types
-_TYPES.register({
+TYPES.register({
     **get_types_from_msg('uint16 class_id\nstring class_name', 'vision_msgs/msg/VisionClass'),
     **get_types_from_msg('std_msgs/Header header\nVisionClass[] class_map\nfloat32 threshold', LABEL_INFO_TYPE),
 })
-
-
-@dataclass(frozen=True)
-class RecordedImage:
-    """One message of an image topic."""
-
-    time: int
-    """When it was recorded, in nanoseconds since the epoch."""
-    message: Any
-    """A sensor_msgs Image or CompressedImage; an ImageMessageError if the message is damaged."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +46,7 @@ class Topic:
     """A topic of a bag."""
 
     msgtype: str
-    """Such as sensor_msgs/msg/Image; empty if the topic has messages of several types."""
+    """Such as sensor_msgs/msg/Image. If it has several types, all of them with " and " between them."""
     count: int
     """Number of messages."""
 
@@ -69,8 +59,6 @@ class Bag:
     topics: Mapping[str, Topic]
     finished: bool
     """False for an mcap file whose recording was cut off."""
-    seconds: float
-    """From its first to its last message."""
 
     def image_topics(self) -> dict[str, Topic]:
         """Return the topics with images."""
@@ -105,30 +93,72 @@ class Bag:
         """
         return self._read_finished(topics) if self.finished else self._read_unfinished(topics)
 
+    def first(self, topics: Collection[str]) -> dict[str, Any]:
+        """Return the first message of each of `topics` if it can be read, an ImageMessageError for a damaged one."""
+        found: dict[str, Any] = {}
+        with suppress(Exception):  # a damaged bag: `messages` says so
+            if self.finished:
+                with _reader(self.path) as bag:
+                    for topic in topics:
+                        for connection, _, data in _read(bag, [topic]):
+                            found[topic] = _deserialize(bag.deserialize, data, connection.msgtype)
+                            break
+            else:
+                for recorded in self._read_unfinished(topics):
+                    found.setdefault(recorded.topic, recorded.message)
+                    if len(found) == len(topics):
+                        break
+        return found
+
+    def seconds(self, topic: str) -> float:
+        """Return the time from the first to the last message of a topic that can be read; 0 without messages."""
+        if self.finished:
+            with suppress(Exception), _reader(self.path) as bag:  # a damaged bag is read from its start below
+                first = next((time for _, time, _ in _read(bag, [topic])), None)
+                window = 10**9
+                while first is not None:  # from the end of the bag, so that little is read
+                    start = max(first, bag.end_time - window)
+                    if times := [time for _, time, _ in _read(bag, [topic], start)]:
+                        return (max(times) - first) / 1e9
+                    window *= 4
+        times = []
+        with suppress(IncompleteInputError):
+            times.extend(recorded.time for recorded in self.messages([topic]))
+        return (max(times) - min(times)) / 1e9 if times else 0.0
+
+    def metadata(self, name: str) -> Iterator[Mapping[str, str]]:
+        """Yield the metadata record with this name of each mcap file that has one."""
+        for file in [self.path] if self.path.is_file() else sorted(self.path.iterdir()):
+            if file.suffix.lower() == '.mcap' and (record := read_metadata(file, name)):
+                yield record
+
     def _read_finished(self, topics: Collection[str]) -> Iterator[RecordedMessage]:
-        count = 0
+        count, reason = 0, 'the rest is missing'
+        total = sum(self.topics[topic].count for topic in topics)
         try:
-            with AnyReader([self.path], default_typestore=_TYPES) as bag:
-                connections = [connection for connection in bag.connections if connection.topic in topics]
-                for connection, time, data in bag.messages(connections):
+            with _reader(self.path) as bag:
+                for connection, time, data in _read(bag, topics):
                     # not deserialized later: the reader forgets its types when it closes
                     message = _deserialize(bag.deserialize, data, connection.msgtype)
                     yield RecordedMessage(connection.topic, time, message)
                     count += 1
         except Exception as error:  # rosbags raises exceptions of many types for a damaged file
-            total = sum(self.topics[topic].count for topic in topics if topic in self.topics)
+            reason, total = one_line(error), max(total, count + 1)
+        if count < total:
             raise IncompleteInputError(
-                f'bag {self.path} is damaged: {count} of {total} messages were read ({one_line(error)})'
-            ) from error
+                f'bag {self.path} is damaged: {count} of {total} messages were read from {_listed(topics)} ({reason})')
 
     def _read_unfinished(self, topics: Collection[str]) -> Iterator[RecordedMessage]:
-        count = 0
-        for msgtype, channel, message in _mcap_messages(self.path):
-            if channel.topic in topics and msgtype == self.topics[channel.topic].msgtype:
-                read = _deserialize(_TYPES.deserialize_cdr, message.data, msgtype)
+        count, scan = 0, McapScan(self.path)
+        for msgtype, channel, message in scan:
+            if channel.topic in topics:
+                read = _deserialize(TYPES.deserialize_cdr, message.data, msgtype)
                 yield RecordedMessage(channel.topic, message.log_time, read)
                 count += 1
-        raise IncompleteInputError(f'{self.path} is an incomplete recording: {count} messages were read')
+        size = self.path.stat().st_size
+        rest = f'; the last {scan.unread} of its {size} bytes cannot be read' if scan.unread else ''
+        raise IncompleteInputError(
+            f'{self.path} is an incomplete recording: {count} messages were read from {_listed(topics)}{rest}')
 
 
 @dataclass(frozen=True)
@@ -140,9 +170,9 @@ class ImageTopic:
     count: int
     """Number of messages."""
 
-    def __iter__(self) -> Iterator[RecordedImage]:
+    def __iter__(self) -> Iterator[RecordedMessage]:
         """Yield the messages, as `Bag.messages` does."""
-        return (RecordedImage(entry.time, entry.message) for entry in self.bag.messages([self.topic]))
+        return self.bag.messages([self.topic])
 
 
 def open_bag(path: Path) -> Bag:
@@ -154,63 +184,55 @@ def open_bag(path: Path) -> Bag:
     """
     if not is_unfinished_mcap(path):
         return _open_finished(path)
-    counts: Counter[tuple[str, str]] = Counter()
-    first = last = 0
-    for msgtype, channel, message in _mcap_messages(path):
-        counts[channel.topic, msgtype] += 1
-        first = first or message.log_time
-        last = message.log_time
-    topics: dict[str, Topic] = {}
-    for (name, msgtype), count in counts.items():
-        topics[name] = Topic('', topics[name].count + count) if name in topics else Topic(msgtype, count)
-    return Bag(path, topics, False, (last - first) / 1e9)
-
-
-def is_unfinished_mcap(path: Path) -> bool:
-    """Return whether `path` starts as an mcap file but does not end as a finished one."""
-    if path.suffix.lower() != '.mcap' or not path.is_file():
-        return False
-    with path.open('rb') as file:
-        start = file.read(len(_MCAP_MAGIC))
-        file.seek(max(len(_MCAP_MAGIC), path.stat().st_size - len(_MCAP_MAGIC)))
-        return start == _MCAP_MAGIC and file.read() != _MCAP_MAGIC
+    counts = Counter((channel.topic, msgtype) for msgtype, channel, _ in McapScan(path))
+    return Bag(path, _topics([(*key, count) for key, count in counts.items()]), False)
 
 
 def _open_finished(path: Path) -> Bag:
     try:
-        with AnyReader([path], default_typestore=_TYPES) as reader:
-            topics = {name: Topic(info.msgtype or '', info.msgcount) for name, info in reader.topics.items()}
-            seconds = reader.duration / 1e9 if reader.message_count else 0.0
-            return Bag(path, topics, True, seconds)
+        with _reader(path) as reader:
+            return Bag(path, _topics([(each.topic, each.msgtype, each.msgcount) for each in reader.connections]), True)
     except Exception as error:  # rosbags raises exceptions of many types for a damaged file
-        parts = sorted(path.iterdir()) if path.is_dir() else ()
-        unfinished = next((part for part in parts if is_unfinished_mcap(part)), None)
-        if unfinished:
-            raise EnetError(f'bag {path} is an incomplete recording: pass {unfinished} directly') from error
-        remedy = ''
-        if path.suffix == '.db3':
-            remedy = f'; recover it with: sqlite3 {path} .recover | sqlite3 recovered.db3'
-        raise EnetError(f'cannot read bag {path}: {one_line(error)}{remedy}') from error
+        raise EnetError(_refusal(path, error)) from error
 
 
-def _mcap_messages(path: Path) -> Iterator[tuple[str, Channel, Message]]:
-    """Yield type, channel and message of all that can be read from an unfinished mcap file, in the order of the file."""
-    schemas: dict[int, Schema] = {}
-    channels: dict[int, Channel] = {}
-    with path.open('rb') as file:
-        records = StreamReader(file, validate_crcs=True).records
-        while True:
-            try:
-                record = next(records)
-            except Exception:  # the end: a record that was cut off can raise almost any exception
-                return
-            if isinstance(record, Schema):
-                schemas[record.id] = record
-            elif isinstance(record, Channel):
-                channels[record.id] = record
-            elif isinstance(record, Message) and (channel := channels.get(record.channel_id)):
-                schema = schemas.get(channel.schema_id)
-                yield schema.name if schema else '', channel, record
+def _topics(counts: Sequence[tuple[str, str, int]]) -> dict[str, Topic]:
+    """Return the topics of counts of messages by topic and type."""
+    types: dict[str, set[str]] = {}
+    totals: Counter[str] = Counter()
+    for name, msgtype, count in counts:
+        types.setdefault(name, set()).add(msgtype)
+        totals[name] += count
+    return {name: Topic(' and '.join(sorted(types[name])), totals[name]) for name in types}
+
+
+def _refusal(path: Path, error: Exception) -> str:
+    """Return why a bag cannot be opened, and what to do."""
+    parts = sorted(path.iterdir()) if path.is_dir() else []
+    if unfinished := next((part for part in parts if is_unfinished_mcap(part)), None):
+        return f'bag {path} is an incomplete recording: pass {unfinished} directly'
+    if path.is_dir() and not (path / 'metadata.yaml').is_file():
+        files = [part for part in parts if part.suffix in ('.mcap', '.db3')]
+        remedy = f': pass {files[0]} directly, or run: ros2 bag reindex {path}' if files else ' and no .mcap or .db3 file'
+        return f'cannot read bag {path}: it has no metadata.yaml{remedy}'
+    remedies = {
+        '.db3': f'; recover it with: sqlite3 {path} .recover | sqlite3 recovered.db3',
+        '.zstd': f'; decompress it with: zstd -d {path}',
+    }
+    return f'cannot read bag {path}: {one_line(error)}{remedies.get(path.suffix, "")}'
+
+
+def _reader(path: Path) -> AnyReader:
+    return AnyReader([path], default_typestore=TYPES)
+
+
+def _read(bag: AnyReader, topics: Collection[str], start: int | None = None) -> Iterator[tuple[Connection, int, bytes]]:
+    connections = [connection for connection in bag.connections if connection.topic in topics]
+    return bag.messages(connections, start) if connections else iter(())  # without connections it would read all topics
+
+
+def _listed(topics: Collection[str]) -> str:
+    return ' and '.join(sorted(topics))
 
 
 def _deserialize(deserialize: Callable[[bytes, str], object], data: bytes, msgtype: str) -> object:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from enet_ros.errors import EnetError, ImageFileError, one_line
 from enet_ros.files import write_bytes
 
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
+JPEG_SUFFIXES = ('.jpg', '.jpeg')
+IMAGE_SUFFIXES = ('.png', *JPEG_SUFFIXES)
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -69,17 +70,20 @@ def read_pixels(path: Path, flags: int) -> NDArray[np.uint8]:
     return pixels
 
 
-def encode_image(suffix: str, image: NDArray[np.uint8]) -> bytes:
+def encode_image(suffix: str, image: NDArray[np.uint8], quality: int = 95) -> bytes:
     """Return an image as a file of the format of `suffix`, such as .png.
 
-    The image is uint8: H x W, H x W x 3 in BGR order, or, for .png, H x W x 4 in BGRA order.
+    The image is uint8: H x W, H x W x 3 in BGR order, or, for .png, H x W x 4 in BGRA order. `quality` is that of a JPEG,
+    1 to 100.
 
     Raises:
         EnetError: the suffix is not an image format.
 
     """
     try:
-        return cv2.imencode(suffix, image)[1].tobytes()
+        # OpenCV warns of parameters for another format
+        parameters = (cv2.IMWRITE_JPEG_QUALITY, quality) if suffix in JPEG_SUFFIXES else ()
+        return cv2.imencode(suffix, image, parameters)[1].tobytes()
     except cv2.error as error:
         raise EnetError(f'unknown image format "{suffix}": use .png or .jpg') from error
 

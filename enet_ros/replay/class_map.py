@@ -16,10 +16,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from enet_ros.datasets.parsing import read_yaml
+import numpy as np
+from numpy.typing import NDArray
+
+from enet_ros.datasets.parsing import parsing, read_yaml
 from enet_ros.errors import DatasetError, quoted
 from enet_ros.labels import VOID, Color, LabelSet
 
@@ -47,8 +51,23 @@ class ClassMap:
 class TruthTable:
     """The model's class id for every id and colour of ground truth, 255 = void."""
 
-    ids: Mapping[int, int]
-    colors: Mapping[Color, int]
+    ids: Mapping[int, int] = field(default_factory=dict)
+    colors: Mapping[Color, int] = field(default_factory=dict)
+
+    @cached_property
+    def by_id(self) -> NDArray[np.int16]:
+        """Return the class id of every id up to 65535; -1 = unknown."""
+        table = np.full(_LARGEST_ID + 1, -1, np.int16)
+        table[list(self.ids)] = list(self.ids.values())
+        return table
+
+    @cached_property
+    def by_color(self) -> NDArray[np.int16]:
+        """Return the class id of every colour, red << 16 | green << 8 | blue; -1 = unknown."""
+        table = np.full(1 << 24, -1, np.int16)  # 32 MiB: much faster than a search
+        for (red, green, blue), index in self.colors.items():
+            table[red << 16 | green << 8 | blue] = index
+        return table
 
 
 def read_class_map(path: Path) -> ClassMap:
@@ -59,64 +78,68 @@ def read_class_map(path: Path) -> ClassMap:
 
     """
     fields = read_yaml(path, _REMEDY)
-    if unknown := fields.keys() - {'classes', 'map'}:
-        raise DatasetError(f'{path}: unknown key {quoted(str(min(unknown, key=str)))}: use classes and map; {_REMEDY}')
-    classes, renamed = (fields.get(key) or {} for key in ('classes', 'map'))
-    for key, value in (('classes', classes), ('map', renamed)):
-        if not isinstance(value, dict):
-            raise DatasetError(f'{path}: {key} must hold keys with values; {_REMEDY}')
-    for name, other in renamed.items():
-        if not isinstance(name, str) or not isinstance(other, (str, type(None))):
-            raise DatasetError(f'{path}: map: {name}: {other} must be the name of a class and another name, or null; '
-                               f'{_REMEDY}')
-    names: dict[int | Color, str] = {}
-    for identity, name in classes.items():
-        if not isinstance(name, str):
-            raise DatasetError(f'{path}: classes: {identity}: {name} must be the name of a class; {_REMEDY}')
-        names[_identity(path, identity)] = name
-    return ClassMap(names, renamed)
+    with parsing(path, _REMEDY):
+        if unknown := sorted(map(str, fields.keys() - {'classes', 'map'})):
+            raise ValueError(f'unknown key {quoted(unknown[0])}: use classes and map')
+        for key, value in fields.items():
+            if not isinstance(value, dict):
+                raise ValueError(f'{key} is {quoted(str(value))} but must hold keys with values; a colour needs quotes')
+        names: dict[int | Color, str] = {}
+        for key, name in fields.get('classes', {}).items():
+            identity = _identity(key)
+            if not isinstance(name, str):
+                raise ValueError(f'class {quoted(str(key))} is {quoted(str(name))} but must be a name')
+            if names.setdefault(identity, name) != name:
+                raise ValueError(f'{_key(identity)} is both {quoted(names[identity])} and {quoted(name)}')
+        renamed = fields.get('map', {})
+        for name, other in renamed.items():
+            if not isinstance(name, str) or not isinstance(other, str | None):
+                raise ValueError(f'map has {quoted(str(name))}: {quoted(str(other))}: both must be names, or null for void')
+        return ClassMap(names, renamed)
 
 
 def truth_table(names: Mapping[int, str] | None, class_map: ClassMap, labels: LabelSet) -> TruthTable:
     """Return what the ground truth means for a model with the classes `labels`.
 
-    `names` are those that the bag gives to its ids; None if it gives none. They are not used if `class_map` has names.
-    Without both, ids are those of the model.
+    `names` are those that the bag gives to its ids; None if it gives none. They are not used if `class_map` names ids.
+    Without any names, ids are those of the model. 255 is void unless it has a name.
 
     Raises:
-        DatasetError: a name is not one of the model's classes and is not mapped.
+        DatasetError: a name is not one of the model's classes and is not mapped, or the map has a name that is not there.
 
     """
-    known: dict[int | Color, str] = {**(class_map.names or names or dict(enumerate(labels.names)))}
-    if unused := class_map.renamed.keys() - set(known.values()):
-        raise DatasetError(f'class map: {quoted(min(unused))} is not a class of the ground truth: '
-                           f'its classes are {", ".join(dict.fromkeys(known.values()))}')
+    known: dict[int | Color, str] = dict(class_map.names)
+    if not any(isinstance(identity, int) for identity in known):
+        known.update((names or ({} if known else dict(enumerate(labels.names)))).items())
+    truth_names = list(dict.fromkeys(known.values()))
+    if unused := [name for name in class_map.renamed if name not in truth_names]:
+        raise DatasetError(f'class map: {quoted(unused[0])} is not a class of the ground truth: '
+                           f'use {", ".join(truth_names)}')
+    targets = {name: class_map.renamed.get(name, name) for name in truth_names}
+    if unknown := {name: target for name, target in targets.items() if target is not None and target not in labels.names}:
+        shown = ', '.join(name if name == target else f'{target} (for {name})' for name, target in unknown.items())
+        unmatched = [name for name in labels.names if name not in targets.values()]
+        others = f'; only in the model: {", ".join(unmatched)}' if unmatched else ''
+        raise DatasetError(f'only in the ground truth: {shown}{others}: map the names with "map" in a --class-map file')
     ids, colors = {VOID: VOID}, {}
-    unknown = []
     for identity, name in known.items():
-        target = class_map.renamed.get(name, name)
-        if target is not None and target not in labels.names:
-            unknown.append(name if name == target else f'{name} (mapped to {target})')
-            continue
+        target = targets[name]
         number = VOID if target is None else labels.names.index(target)
         if isinstance(identity, int):
             ids[identity] = number
         else:
             colors[identity] = number
-    if unknown:
-        raise DatasetError(f'classes of the ground truth that the model does not have: {", ".join(dict.fromkeys(unknown))}; '
-                           f'map them with --class-map to classes of the model: {", ".join(labels.names)}')
     return TruthTable(ids, colors)
 
 
-def _identity(path: Path, identity: object) -> int | Color:
-    if isinstance(identity, int) and not isinstance(identity, bool) and 0 <= identity <= _LARGEST_ID:
-        return identity
-    if isinstance(identity, str) and _COLOR.fullmatch(identity):
-        return int(identity[1:3], 16), int(identity[3:5], 16), int(identity[5:7], 16)
-    raise DatasetError(f'{path}: classes: {quoted(str(identity))} is not an id from 0 to {_LARGEST_ID} or a colour such as '
-                       f"'#804080'; {_REMEDY}")
+def _identity(key: object) -> int | Color:
+    if type(key) is int and 0 <= key <= _LARGEST_ID:  # not bool, which is an int, too
+        return key
+    if isinstance(key, str) and _COLOR.fullmatch(key):
+        red, green, blue = bytes.fromhex(key[1:])
+        return red, green, blue
+    raise ValueError(f"class {quoted(str(key))} is not an id from 0 to {_LARGEST_ID} or a colour such as '#804080'")
 
 
 def _key(identity: int | Color) -> str:
-    return str(identity) if isinstance(identity, int) else '#{:02x}{:02x}{:02x}'.format(*identity)
+    return str(identity) if isinstance(identity, int) else f'#{bytes(identity).hex()}'

@@ -29,6 +29,8 @@ class SegmentedFrame:
     name: str
     seconds: float
     """Time since the first image of the source."""
+    stamp: tuple[int, int] | None
+    """Seconds and nanoseconds of the image; None for files and videos."""
     image: NDArray[np.uint8]
     """H x W x 3, BGR."""
     labels: NDArray[np.uint8]

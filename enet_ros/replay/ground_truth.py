@@ -8,27 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enet_ros.errors import ImageMessageError, quoted
+from enet_ros.images.messages import MAX_PIXELS
 from enet_ros.replay.class_map import TruthTable
 
 ID_TYPES = {'mono8': 'u1', '8UC1': 'u1', 'mono16': 'u2', '16UC1': 'u2', '32SC1': 'i4'}
 """Encodings that hold ids, and their NumPy types."""
 _COLOR_ENCODINGS = {'rgb8': (0, 1, 2), 'bgr8': (2, 1, 0)}
-_TABLE_SIZE = 1 << 16
+_REMEDY = 'name it with "classes" in a --class-map file'
 
 
 def read_ids(message: Any) -> NDArray[Any]:  # noqa: ANN401 - its type is made at run time
-    """Return the ids of an Image with one of `ID_TYPES`, H x W.
+    """Return the ids of an Image with one of `ID_TYPES`, H x W, without a copy.
 
     Raises:
-        ImageMessageError: the encoding is another one, or size, step and number of bytes do not agree.
+        ImageMessageError: the message is damaged, the encoding is another one, or size, step and bytes do not agree.
 
     """
-    name = ID_TYPES.get(message.encoding)
-    if name is None:
-        raise ImageMessageError(f'encoding {quoted(message.encoding)} holds no class ids: must be one of '
-                                f'{", ".join(ID_TYPES)}')
-    dtype = np.dtype(name).newbyteorder('>' if message.is_bigendian else '<')
-    return _pixels(message, dtype.itemsize).view(dtype)
+    if isinstance(message, ImageMessageError):
+        raise message
+    if message.encoding not in ID_TYPES:
+        raise ImageMessageError(f'ground truth has encoding {quoted(message.encoding)}: use {", ".join(ID_TYPES)} for class '
+                                f'ids or {", ".join(_COLOR_ENCODINGS)} for colours')
+    dtype = np.dtype(ID_TYPES[message.encoding]).newbyteorder('>' if message.is_bigendian else '<')
+    return _pixels(message, dtype, 1)[..., 0]
 
 
 def read_truth(message: Any, table: TruthTable) -> NDArray[np.uint8]:  # noqa: ANN401 - likewise
@@ -38,47 +40,41 @@ def read_truth(message: Any, table: TruthTable) -> NDArray[np.uint8]:  # noqa: A
         ImageMessageError: the message is damaged, or has an encoding, an id or a colour without a meaning.
 
     """
-    if isinstance(message, ImageMessageError):
-        raise message
-    if order := _COLOR_ENCODINGS.get(message.encoding):
-        return _read_colors(message, order, table)
+    if not isinstance(message, ImageMessageError) and message.encoding in _COLOR_ENCODINGS:
+        return _read_colors(message, table)
     ids = read_ids(message)
-    lookup = np.full(_TABLE_SIZE, -1, np.int16)
-    lookup[list(table.ids)] = list(table.ids.values())
-    smallest, largest = int(ids.min()), int(ids.max())
-    if smallest < 0 or largest >= _TABLE_SIZE:
-        raise _unknown_id(smallest if smallest < 0 else largest, table)
-    found = lookup[ids]
-    if (found < 0).any():
+    if ids.dtype.itemsize > 2 and (outside := ids[(ids < 0) | (ids >= len(table.by_id))]).size:
+        raise _unknown_id(int(outside[0]), table)
+    found = table.by_id[ids]
+    if found.min() < 0:
         raise _unknown_id(int(ids[found < 0][0]), table)
     return found.astype(np.uint8)
 
 
-def _read_colors(message: Any, order: tuple[int, ...], table: TruthTable) -> NDArray[np.uint8]:  # noqa: ANN401 - likewise
+def _read_colors(message: Any, table: TruthTable) -> NDArray[np.uint8]:  # noqa: ANN401 - likewise
     if not table.colors:
-        raise ImageMessageError(f'encoding {message.encoding} holds colours: name them with "classes" in a --class-map file')
-    pixels = _pixels(message, 3).reshape(message.height, message.width, 3).astype(np.uint32)
-    red, green, blue = (pixels[..., channel] for channel in order)
+        raise ImageMessageError(f'ground truth has colours ({message.encoding}): '
+                                'name them with "classes" in a --class-map file')
+    pixels = _pixels(message, np.dtype(np.uint8), 3)
+    red, green, blue = (pixels[..., channel].astype(np.uint32) for channel in _COLOR_ENCODINGS[message.encoding])
     codes = red << 16 | green << 8 | blue
-    known = {red << 16 | green << 8 | blue: number for (red, green, blue), number in table.colors.items()}
-    used, places = np.unique(codes, return_inverse=True)
-    if unknown := [code for code in used.tolist() if code not in known]:
-        raise ImageMessageError(f'the colour #{unknown[0]:06x} of the ground truth has no name in the class map: add it')
-    return np.array([known[code] for code in used.tolist()], np.uint8)[places].reshape(codes.shape)
+    found = table.by_color[codes]
+    if found.min() < 0:
+        raise ImageMessageError(f'ground truth has colour #{codes[found < 0][0]:06x}, which is not a class: {_REMEDY}')
+    return found.astype(np.uint8)
 
 
-def _pixels(message: Any, pixel_bytes: int) -> NDArray[np.uint8]:  # noqa: ANN401 - likewise
-    """Return the bytes of the pixels without the padding of the rows, H x (W * pixel_bytes)."""
+def _pixels(message: Any, dtype: np.dtype[Any], channels: int) -> NDArray[Any]:  # noqa: ANN401 - likewise
+    """Return the values, H x W x channels, as a view. Padding of the rows is left out."""
     height, width, step = message.height, message.width, message.step
-    row_bytes = width * pixel_bytes
-    data = np.frombuffer(message.data, np.uint8)
-    if not height or not width or step < row_bytes or len(data) < step * (height - 1) + row_bytes:
+    row = width * channels * dtype.itemsize
+    data = np.ascontiguousarray(message.data).view(np.uint8)
+    if not 0 < height * width <= MAX_PIXELS or step < row or len(data) < step * (height - 1) + row:
         raise ImageMessageError(f'{width}x{height} ground truth with encoding {quoted(message.encoding)}, step {step} and '
-                                f'{len(data)} bytes is incomplete')
-    return np.ascontiguousarray(np.lib.stride_tricks.as_strided(data, (height, row_bytes), (step, 1)))
+                                f'{len(data)} bytes: size, step and bytes do not agree')
+    return np.ndarray((height, width, channels), dtype, data, strides=(step, channels * dtype.itemsize, dtype.itemsize))
 
 
 def _unknown_id(number: int, table: TruthTable) -> ImageMessageError:
     known = ', '.join(map(str, sorted(table.ids)))
-    return ImageMessageError(f'the id {number} of the ground truth is not a class: known are {known}; '
-                             'name it with "classes" in a --class-map file')
+    return ImageMessageError(f'ground truth has id {number}, which is not a class ({known} are): {_REMEDY}')

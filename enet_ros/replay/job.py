@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from enet_ros.errors import EnetError
 from enet_ros.network.model_file import read_model
 from enet_ros.replay.class_map import ClassMap
 from enet_ros.replay.collector import Collector
-from enet_ros.replay.frames import SegmentedFrame
+from enet_ros.replay.exports import saving_bag, saving_video
 from enet_ros.replay.offline import replay_offline
 from enet_ros.replay.recording import Selection, open_recording
 from enet_ros.replay.results import ReplayResult
@@ -41,9 +42,9 @@ class Job:
 
 
 def replay_bag(
-    job: Job, segmenter: Segmenter, progress: Progress, outputs: Sequence[Callable[[SegmentedFrame], object]] = (),
+    job: Job, segmenter: Segmenter, progress: Progress, save_bag: Path | None = None, video: Path | None = None
 ) -> ReplayResult:
-    """Replay a bag offline. `outputs` are those of `replay_offline`.
+    """Replay a bag offline. Also write its frames to an mcap file and a video, if they are given.
 
     Raises:
         EnetError: the bag cannot be read, or an output fails.
@@ -58,7 +59,13 @@ def replay_bag(
         progress(done, total)
 
     progress(0, total)
-    return replay_offline(recording, segmenter, Collector(segmenter.labels), count, outputs)
+    with ExitStack() as files:
+        outputs = []
+        if save_bag:
+            outputs.append(files.enter_context(saving_bag(save_bag, segmenter.labels)))
+        if video:
+            outputs.append(files.enter_context(saving_video(video, segmenter.labels, recording.rate)))
+        return replay_offline(recording, segmenter, Collector(segmenter.labels), count, outputs)
 
 
 def replay_job(job: Job, progress: Progress) -> ReplayResult:

@@ -27,6 +27,7 @@ _AHEAD = 4
 class _DecodedFrame:
     name: str
     seconds: float
+    stamp: tuple[int, int] | None
     image: NDArray[np.uint8] | None
     truth: NDArray[np.uint8] | None
 
@@ -63,8 +64,8 @@ def replay_offline(
                 segmentation = segmenter.segment(frame.image, 'bgr')
                 latency = time.perf_counter() - before
                 collect_later(SegmentedFrame(
-                    frame.name, frame.seconds, frame.image, segmentation.labels, segmentation.confidence, frame.truth,
-                    latency))
+                    frame.name, frame.seconds, frame.stamp, frame.image, segmentation.labels, segmentation.confidence,
+                    frame.truth, latency))
             progress()
     seconds = 0.0 if start is None else time.perf_counter() - start
     return collector.result(recording.info, counter.result(recording.losses), {'seconds': seconds})
@@ -74,4 +75,5 @@ def _decode(recording: Recording, counter: CoverageCounter) -> Iterator[_Decoded
     for replayed in recording:
         image = counter.decode(replayed)
         truth = None if image is None else counter.decode_truth(replayed, image.shape[:2])
-        yield _DecodedFrame(replayed.frame.name, replayed.frame.seconds or 0.0, image, truth)
+        frame = replayed.frame
+        yield _DecodedFrame(frame.name, frame.seconds or 0.0, frame.stamp, image, truth)

@@ -150,8 +150,9 @@ class LiveReplay:
                     raise EnetError(f'labels of {labels.shape[1]}x{labels.shape[0]} came back for an image of '
                                     f'{image.shape[1]}x{image.shape[0]}: set output_size of the node to input')
                 truth = counter.decode_truth(replayed, image.shape[:2])
-                frame = SegmentedFrame(replayed.frame.name, replayed.frame.seconds or 0.0, image, labels, confidence, truth,
-                                       store.latencies[index])
+                frame = SegmentedFrame(
+                    replayed.frame.name, replayed.frame.seconds or 0.0, replayed.frame.stamp, image, labels, confidence,
+                    truth, store.latencies[index])
                 for output in (counter.add, collector.update, *outputs):
                     output(frame)
             elif image is not None:

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
-from command import ENET, Done, enet, refused
-from recordings import cut, write_bag, write_mcap
+from command import ENET, Done, enet, enet_process, refused
+from recordings import cut, recorded_at, write_bag, write_mcap
+from truth_bags import IMAGE, LABEL_INFO, frame, image, label_info, write_entries
 
+from enet_ros.labels import CAMVID
 from enet_ros.replay.report_file import check_report
 
 Report = dict[str, object]
@@ -158,3 +162,42 @@ def test_an_interrupt_leaves_no_report_and_no_process(tmp_path: Path, jobs: int)
     assert process.wait(30) == 130
     assert b'enet: interrupted' in seen and b'Traceback' not in seen, seen
     assert list((tmp_path / 'out').iterdir()) == []
+
+
+def test_a_full_disk_is_one_line_and_leaves_neither_file(bag: Path, tmp_path: Path) -> None:
+    # a limit on the size of files stands in for a disk that is full: the page does not fit
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1]))
+    try:
+        done = enet_process('replay', bag, '--report', tmp_path / 'out', '--backend', 'openvino', '--size', '96x64', code=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert 'enet: cannot write' in done.stderr.splitlines()[-1] and 'File too large' in done.stderr.splitlines()[-1]
+    assert not list((tmp_path / 'out').iterdir())
+
+
+def test_ground_truth_with_other_names_needs_a_class_map(small_model: Path, tmp_path: Path) -> None:
+    names = {number: 'Lane' if name == 'Road' else name for number, name in enumerate(CAMVID.names)}
+    path = write_entries(tmp_path / 'drive', [
+        *(entry for number in range(3) for entry in frame(number)),
+        ('/labels/label_info', LABEL_INFO, recorded_at(0), label_info(names)),
+    ])
+    arguments = (path, '--model', small_model, '--labels-topic', '/labels', '--report', tmp_path / 'out')
+    assert 'the model does not have: Lane; map them with --class-map' in refused('replay', *arguments)
+    (tmp_path / 'map.yaml').write_text('map: {Lane: Road}\n')
+    replay(*arguments, '--class-map', tmp_path / 'map.yaml')
+    report = read(tmp_path / 'out')
+    assert report['configuration']['class_map'] == {'classes': {}, 'map': {'Lane': 'Road'}}
+    assert report['bags'][0]['coverage']['with_truth'] == 3 and 0 <= report['mean_iou'] < 0.5
+
+
+def test_ground_truth_of_another_size_is_counted_and_the_exit_code_is_4(small_model: Path, tmp_path: Path) -> None:
+    entries = [entry for number in range(3) for entry in frame(number)]
+    entries[3] = ('/labels', IMAGE, recorded_at(1), image(np.zeros((5, 7), np.uint8), 'mono8', 2.0))
+    path = write_entries(tmp_path / 'drive', entries)
+    done = replay(path, '--model', small_model, '--image-topic', '/image', '--labels-topic', '/labels', '--report',
+                  tmp_path / 'out', code=4)
+    (bag,) = read(tmp_path / 'out')['bags']
+    assert (bag['coverage']['with_truth'], bag['coverage']['truth_refused']) == (2, 1)
+    assert 'the ground truth is 7x5 pixels, the image 48x32' in bag['coverage']['problems'][0]
+    assert bag['coverage']['problems'][0] in done.stdout + done.stderr

@@ -7,10 +7,11 @@ from recordings import STORE, cut, image_message, recorded_at, write_bag, write_
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from enet_ros.errors import EnetError, ImageMessageError, IncompleteInputError
-from enet_ros.images.bags import ImageTopic, RecordedImage, is_unfinished_mcap, open_bag
+from enet_ros.images.bags import ImageTopic, RecordedMessage, open_bag
+from enet_ros.images.mcap_scan import is_unfinished_mcap
 
 
-def read(images: ImageTopic) -> tuple[list[RecordedImage], str]:
+def read(images: ImageTopic) -> tuple[list[RecordedMessage], str]:
     """Return the messages that can be read and how reading ended."""
     messages = []
     try:
@@ -42,7 +43,7 @@ def test_an_unfinished_mcap_gives_every_complete_message(chunk_size: int | None,
     assert len(messages) == images.count and (10 <= len(messages) <= 20 if chunk_size else len(messages) == 20)
     assert [recorded.time for recorded in messages] == [recorded_at(number) for number in range(len(messages))]
     assert all(recorded.message.width == 48 for recorded in messages)
-    assert end == f'{path} is an incomplete recording: {len(messages)} messages were read'
+    assert end == f'{path} is an incomplete recording: {len(messages)} messages were read from /image'
 
 
 @pytest.mark.parametrize('chunk_size', [20_000, None], ids=['chunks', 'no chunks'])

@@ -129,9 +129,9 @@ def test_what_goes_wrong_anywhere_is_raised_and_ends_all_threads(
 
 def test_two_replays_of_a_bag_give_the_same_but_for_timing(segmenter: Segmenter, tmp_path: Path) -> None:
     bag = write_mcap(tmp_path / 'drive.mcap', 12)
+    recording = open_recording(bag, Selection(), None, segmenter.labels)
     one, two = (
-        replay_offline(open_recording(bag, Selection(), None), segmenter, Collector(segmenter.labels), lambda: None)
-        for _ in range(2)
+        replay_offline(recording, segmenter, Collector(segmenter.labels), lambda: None) for _ in range(2)
     )
     assert one.frames == two.frames and one.bag == two.bag and len(one.frames) == 12
     assert np.array_equal(one.confidence_histogram, two.confidence_histogram)

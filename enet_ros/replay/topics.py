@@ -1,0 +1,129 @@
+"""Choose the topics of a bag to replay, and refuse those that do not hold what they are chosen for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from enet_ros.errors import EnetError, ImageMessageError
+from enet_ros.images.bags import LABEL_INFO_TYPE, Bag
+from enet_ros.labels import VOID
+from enet_ros.replay.ground_truth import ID_TYPES, read_ids
+
+TRUTH_TYPE = 'sensor_msgs/msg/Image'
+_METADATA = 'enet_ros'
+"""Name of the metadata record of an mcap file that names the classes of a topic."""
+_FLAT = 0.8
+"""Share of neighbours with the same value from which an image can hold labels: a dark picture has noise."""
+
+
+def find_label_topics(bag: Bag, classes: int) -> list[str]:
+    """Return the topics with class ids of a model with this number of `classes`, or with ids that the bag names."""
+    topics = [name for name, topic in bag.topics.items() if topic.msgtype == TRUTH_TYPE and topic.count]
+    first = bag.first(topics)
+    return [name for name in topics if _has_info(bag, f'{name}/label_info') or (
+        getattr(first.get(name), 'encoding', None) in ID_TYPES
+        and (_has_info(bag, _sibling(name)) or _holds_ids(first[name], classes)))]
+
+
+def choose_image_topic(bag: Bag, topic: str, labels_topic: str, label_topics: list[str]) -> str:
+    """Return `topic`, or if it is empty the only topic with images that is not one of labels.
+
+    Raises:
+        EnetError: the topic is missing, empty or of another type, or holds labels; or there is not exactly one.
+
+    """
+    images = bag.image_topics()
+    listed = _listed(bag)
+    if not images:
+        raise EnetError(f'bag {bag.path} has no image topic' if bag.finished else
+                        f'{bag.path} is an incomplete recording without an image that can be read')
+    if topic and topic == labels_topic:
+        raise EnetError(f'{topic} is both --image-topic and --labels-topic: choose two topics of {listed}')
+    cameras = [name for name in images if images[name].count and name not in (*label_topics, labels_topic)]
+    if not topic:
+        if len(cameras) != 1:
+            count = f'{len(cameras)} topics' if cameras else 'no topic'
+            raise EnetError(f'bag {bag.path} has {count} with camera images: choose one with --image-topic from {listed}')
+        return cameras[0]
+    if topic not in images:
+        kind = f', but of type {bag.topics[topic].msgtype}' if topic in bag.topics else ''
+        raise EnetError(f'bag {bag.path} has no image topic {topic}{kind}: choose from {listed}')
+    if topic in label_topics:
+        raise EnetError(f'{topic} of bag {bag.path} holds labels, not camera images: '
+                        f'choose another --image-topic from {listed}')
+    if not images[topic].count:
+        raise EnetError(f'bag {bag.path} has no images on {topic}: choose from {listed}')
+    return topic
+
+
+def check_labels_topic(bag: Bag, topic: str) -> None:
+    """Check that a topic can hold ground truth.
+
+    Raises:
+        EnetError: the topic is missing or of another type.
+
+    """
+    kind = bag.topics[topic].msgtype if topic in bag.topics else ''
+    if kind != TRUTH_TYPE:
+        what = f'{topic} of bag {bag.path} is of type {kind}' if kind else f'bag {bag.path} has no topic {topic}'
+        raise EnetError(f'{what}: choose a --labels-topic of type {TRUTH_TYPE} from {_listed(bag)}')
+
+
+def read_class_names(bag: Bag, topic: str) -> dict[int, str] | None:
+    """Return the names that a bag gives to the ids of a topic with labels; None if it gives none.
+
+    They are in a LabelInfo at `<topic>/label_info` or `<parent of topic>/label_info`, or in a metadata record of an mcap.
+
+    Raises:
+        EnetError: the names cannot be read.
+
+    """
+    for name in (f'{topic}/label_info', _sibling(topic)):
+        if _has_info(bag, name) and bag.topics[name].count:
+            info = bag.first([name]).get(name)
+            if info is None or isinstance(info, ImageMessageError):
+                raise EnetError(f'the class names on {name} of bag {bag.path} are damaged: '
+                                'name the classes with "classes" in a --class-map file')
+            return {int(entry.class_id): str(entry.class_name) for entry in info.class_map}
+    for record in bag.metadata(_METADATA):
+        if record.get('labels_topic') == topic:
+            return _parse_names(bag, record.get('class_names', ''))
+    return None
+
+
+def _parse_names(bag: Bag, text: str) -> dict[int, str]:
+    try:
+        names = json.loads(text)
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise EnetError(f'the class names in the metadata of bag {bag.path} are not a JSON list of names: '
+                        'name the classes with "classes" in a --class-map file')
+    return dict(enumerate(names))
+
+
+def _holds_ids(message: Any, classes: int) -> bool:  # noqa: ANN401 - its type is made at run time
+    """Return whether an image has nothing but ids of classes, in areas. Of one value, it can be a dark picture."""
+    try:
+        ids = read_ids(message)
+    except ImageMessageError:
+        return False  # reported when the frames are read
+    values = np.unique(ids)
+    is_flat = ids.shape[1] > 1 and np.mean(ids[:, 1:] == ids[:, :-1]) > _FLAT
+    return len(values) > 1 and bool(is_flat) and all(0 <= value < classes or value == VOID for value in values.tolist())
+
+
+def _has_info(bag: Bag, name: str) -> bool:
+    return name in bag.topics and bag.topics[name].msgtype == LABEL_INFO_TYPE
+
+
+def _sibling(topic: str) -> str:
+    return f'{topic.rpartition("/")[0]}/label_info'
+
+
+def _listed(bag: Bag) -> str:
+    topics = sorted(bag.image_topics().items())
+    return ', '.join(f'{name} ({topic.msgtype}, {topic.count} messages)' for name, topic in topics) or 'none'
