@@ -9,6 +9,7 @@ from typing import Any
 from enet_ros.cli.arguments import positive_number
 from enet_ros.errors import EnetError, UsageError, one_line
 from enet_ros.network.model_file import ModelFile
+from enet_ros.replay.exports import saving
 from enet_ros.replay.job import BAG_FAILURES, Job, Outcome
 from enet_ros.replay.progress import ProgressBars
 from enet_ros.replay.recording import open_recording
@@ -64,7 +65,8 @@ def replay_live(
 
             try:
                 recording = open_recording(job.path, job.selection, job.class_map, model.info.labels)
-                outcomes.append(replay.replay(recording, _parameters(job), show))
+                with saving(arguments.save_bag, arguments.video, model.info.labels, recording.rate) as outputs:
+                    outcomes.append(replay.replay(recording, _parameters(job), show, outputs))
             except BAG_FAILURES as error:
                 outcomes.append(error if isinstance(error, EnetError) else EnetError(one_line(error)))
         return outcomes, replay.figures(), replay.engine()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import cv2
@@ -19,6 +19,23 @@ from enet_ros.replay.frames import SegmentedFrame
 
 Output = Callable[[SegmentedFrame], object]
 _ALPHA = 0.5
+
+
+@contextmanager
+def saving(bag: Path | None, video: Path | None, labels: LabelSet, rate: float) -> Iterator[list[Output]]:
+    """Yield the functions of `saving_bag` and `saving_video` for the files that are given.
+
+    Raises:
+        EnetError: a file cannot be written.
+
+    """
+    with ExitStack() as files:
+        outputs = []
+        if bag:
+            outputs.append(files.enter_context(saving_bag(bag, labels)))
+        if video:
+            outputs.append(files.enter_context(saving_video(video, labels, rate)))
+        yield outputs
 
 
 @contextmanager
