@@ -18,7 +18,7 @@ from enet_ros.cli.arguments import (
     positive_integer,
     positive_number,
 )
-from enet_ros.cli.replay_live import check_live_usage, replay_live
+from enet_ros.cli.replay_live import add_live_arguments, check_live_usage, replay_live
 from enet_ros.engines.base import EngineSpec
 from enet_ros.errors import EnetError, UsageError, one_line
 from enet_ros.exit_codes import ExitCode
@@ -83,10 +83,7 @@ def add_command(commands: Commands) -> None:
     outputs = parser.add_argument_group('other outputs, of one bag')
     outputs.add_argument('--save-bag', type=Path, metavar='FILE', help='write images, labels and overlays to an mcap file')
     outputs.add_argument('--video', type=Path, metavar='FILE', help='write the overlays to an mp4 file')
-    live = parser.add_argument_group('live')
-    live.add_argument('--node', metavar='NAME', help='use this running node instead of starting one')
-    live.add_argument('--rate', type=positive_number, metavar='X', help='play X times as fast as recorded (default: 1)')
-    live.add_argument('--find-rate', action='store_true', help='search the highest rate with under 1 %% drops')
+    add_live_arguments(parser)
     add_segmenter_arguments(parser)
     parser.set_defaults(run=run)
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from enet_ros.cli.arguments import positive_number
 from enet_ros.errors import EnetError, UsageError, one_line
 from enet_ros.network.model_file import ModelFile
 from enet_ros.replay.exports import saving
@@ -15,6 +16,14 @@ from enet_ros.replay.recording import open_recording
 
 # parameters of the node, which a running node has already
 _ENGINE_DEFAULTS = {'backend': 'auto', 'precision': 'auto', 'threads': 0, 'size': (0, 0), 'resize_mode': 'stretch'}
+
+
+def add_live_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that `replay_live` reads."""
+    live = parser.add_argument_group('live')
+    live.add_argument('--node', metavar='NAME', help='use this running node instead of starting one')
+    live.add_argument('--rate', type=positive_number, metavar='X', help='play X times as fast as recorded (default: 1)')
+    live.add_argument('--find-rate', action='store_true', help='search the highest rate with under 1 %% drops')
 
 
 def check_live_usage(arguments: argparse.Namespace) -> None:

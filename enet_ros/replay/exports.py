@@ -28,8 +28,8 @@ _RATES = (1.0, 240.0)
 
 
 @contextmanager
-def saving(save_bag: Path | None, video: Path | None, labels: LabelSet, rate: float) -> Iterator[list[Output]]:
-    """Yield the functions of `saving_bag` and `saving_video`, each if its path is given.
+def saving(bag: Path | None, video: Path | None, labels: LabelSet, rate: float) -> Iterator[list[Output]]:
+    """Yield the functions of `saving_bag` and `saving_video` for the files that are given.
 
     Raises:
         EnetError: a file cannot be written.
@@ -37,8 +37,8 @@ def saving(save_bag: Path | None, video: Path | None, labels: LabelSet, rate: fl
     """
     with ExitStack() as files:
         outputs = []
-        if save_bag:
-            outputs.append(files.enter_context(saving_bag(save_bag, labels)))
+        if bag:
+            outputs.append(files.enter_context(saving_bag(bag, labels)))
         if video:
             outputs.append(files.enter_context(saving_video(video, labels, rate)))
         yield outputs

@@ -145,6 +145,8 @@ def _wait_until_ready(
         else:
             pause = min(2 * pause, 60.0)
     status = client.wait_for_status(is_idle, IDLE_TIMEOUT)
+    if process:
+        process.check()
     if status is None:
         raise EnetError(f'node {name} segments other images: stop what else publishes images to it')
     return status

@@ -20,6 +20,7 @@ from recordings import NO_STAMP, write_bag
 from ros_nodes import PATIENCE, Process
 
 from enet_ros.exit_codes import ExitCode
+from enet_ros.images.bags import open_bag
 from enet_ros.images.sources import open_frames
 from enet_ros.replay.report_file import check_report
 
@@ -28,7 +29,7 @@ COMMAND = (sys.executable, '-m', 'enet_ros.cli.main', 'replay', '--mode', 'live'
 
 def _replay(bag: Path, model: Path, out: Path, *arguments: object, code: int = 0) -> tuple[dict, str, str]:
     """Return report, standard output and standard error."""
-    done = subprocess.run([*COMMAND, bag, '--report', out, '--model', model, *map(str, arguments)], text=True,
+    done = subprocess.run([*COMMAND, *map(str, arguments), bag, '--report', out, '--model', model], text=True,
                           capture_output=True, timeout=180, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     assert 'Traceback' not in done.stderr, done.stderr
@@ -51,7 +52,7 @@ def test_all_frames_come_back_with_labels_and_confidence(small_model: Path, tmp_
     stamps = [(5, 0), (5, 0), NO_STAMP, NO_STAMP, (3, 7), (6, 0)]
     bag = write_bag(tmp_path / 'bag', {'/front': 'Image', '/rear': 'Image'}, 6, stamps=stamps)
     report, out, _ = _replay(bag, small_model, tmp_path / 'out', '--threads', 1, '--size', '192x128',
-                             '--image-topic', '/rear')
+                             '--image-topic', '/rear', '--save-bag', tmp_path / 'saved.mcap')
     assert report['mode'] == 'live' and report['frames_in'] == report['frames_out'] == 6 and report['complete']
     assert len(set(report['frames']['name'])) == 6 and None not in report['frames']['confidence']
     live, latency = report['timing']['live'], report['timing']['latency_ms']
@@ -62,6 +63,7 @@ def test_all_frames_come_back_with_labels_and_confidence(small_model: Path, tmp_
     # 6 images at 5 Hz take 1 s: warm-up and the start of the node do not count
     assert 5 < report['fps'] <= 6
     assert (report['configuration']['width'], report['configuration']['threads']) == (192, 1)
+    assert open_bag(tmp_path / 'saved.mcap').topics['/enet/labels'].count == 6
     assert '6 of 6 frames at 192x128' in out and (tmp_path / 'out' / 'report.html').is_file()
 
 
@@ -148,7 +150,7 @@ def test_a_node_that_is_not_there_is_one_line(small_model: Path, tmp_path: Path)
 @pytest.mark.parametrize(('arguments', 'reason'), [
     (('--node', '/enet', '--threads', 2), '--threads is a parameter of the node'),
     (('--node', '/enet', '--size', '96x64'), '--size is a parameter of the node'),
-    (('--find-rate', 'OTHER'), '--find-rate needs a single BAG'),
+    (('--find-rate', 'other'), '--find-rate needs a single BAG'),
     (('--jobs', 2), '--jobs needs --mode offline'),
 ], ids=['threads', 'size', 'find-rate', 'jobs'])
 def test_arguments_that_contradict_are_bad_usage(
