@@ -35,8 +35,10 @@ def draw_frames(count: int, height: int = 48, width: int = 64, truth: bool = Tru
         wrong = random.random(labels.shape) < 0.02 * (1 + number % 7)
         labels[wrong] = random.choice(np.array([0, 1, 2, VOID], np.uint8), wrong.sum())
         frames.append(SegmentedFrame(
-            f'{number}', number / 10, None, image[:, number : number + width].copy(), labels,
-            random.integers(100, 256, labels.shape, np.uint8), true if truth else None, 0.02 + number / 1000))
+            name=f'{number}', seconds=number / 10, stamp=(0, number * 100_000_000),
+            image=image[:, number : number + width].copy(), labels=labels,
+            confidence=random.integers(100, 256, labels.shape, np.uint8), truth=true if truth else None,
+            latency=0.02 + number / 1000))
     return frames
 
 

@@ -18,7 +18,9 @@ Pixels = NDArray[np.uint8]
 def segmented(height: int = 6, width: int = 8, truth: Pixels | None = None) -> SegmentedFrame:
     labels = np.zeros((height, width), np.uint8)
     labels[:, width // 2 :] = 1
-    return SegmentedFrame('frame', 0.0, None, np.full((height, width, 3), 90, np.uint8), labels, None, truth, None)
+    image = np.full((height, width, 3), 90, np.uint8)
+    return SegmentedFrame(name='frame', seconds=0.0, stamp=None, image=image, labels=labels, confidence=None, truth=truth,
+                          latency=None)
 
 
 def chosen(scores: list[float]) -> tuple[list[int], list[int]]:
