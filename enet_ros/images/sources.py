@@ -149,7 +149,11 @@ class BagFrames:
         if self._names[name] > 1:  # some drivers repeat a stamp
             name = f'{name}_{self._names[name]}'
         decode = partial(_decode, name, message, self._reader)
-        return Frame(name, (time - self._start) / 1e9, self._path, decode, self._topic, stamp)
+        return Frame(name, self.seconds(time), self._path, decode, self._topic, stamp)
+
+    def seconds(self, time: int) -> float:
+        """Return the time since the first image; 0 before it, which can happen in a recording that was cut off."""
+        return max(0.0, (time - (time if self._start is None else self._start)) / 1e9)
 
 
 def open_frames(path: Path, topic: str = '') -> FrameSource:
