@@ -383,7 +383,8 @@ def test_labels_are_not_replayed_as_camera_images(encoding: str, tmp_path: Path)
 
 def test_a_camera_beside_named_labels_is_not_taken_for_labels(tmp_path: Path) -> None:
     path = write_entries(tmp_path / 'drive', [
-        *frame(0, image_topic='/front/image', labels_topic='/front/truth'),
+        ('/front/image', IMAGE, recorded_at(0), image(scene(0)[0], 'bgr8', 1.0)),
+        ('/front/truth', IMAGE, recorded_at(0), image(scene(0)[1] + np.uint8(200), 'mono8', 1.0)),  # not ids of the model
         ('/front/label_info', LABEL_INFO, recorded_at(0), label_info({200: 'Sky'}))])
     assert opened(path, Selection()).info.image_topic == '/front/image'
     with pytest.raises(EnetError, match=r'/front/truth of bag .* holds labels'):
