@@ -90,11 +90,14 @@ def write_entries(
 
 
 def write_topics(
-    path: Path, entries: Iterable[Entry], metadata: dict[str, str] | None = None, connections: int = 1
+    path: Path, entries: Iterable[Entry], metadata: dict[str, str] | None = None, connections: int = 1,
+    indexed: bool = True,
 ) -> bytes:
-    """Write an mcap file in the order of `entries`, with small chunks, and return its bytes."""
+    """Write an mcap file in the order of `entries`, with small chunks of zstd, and return its bytes."""
     with path.open('wb') as file:
-        writer = mcap.writer.Writer(file, chunk_size=10_000, compression=mcap.writer.CompressionType.ZSTD)
+        options = {} if indexed else {'index_types': mcap.writer.IndexType.NONE, 'use_statistics': False,
+                                      'use_summary_offsets': False, 'repeat_channels': False, 'repeat_schemas': False}
+        writer = mcap.writer.Writer(file, chunk_size=10_000, compression=mcap.writer.CompressionType.ZSTD, **options)
         writer.start(profile='ros2')
         if metadata:
             writer.add_metadata('enet_ros', metadata)

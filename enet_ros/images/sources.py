@@ -152,7 +152,11 @@ class BagFrames:
             name = f'{name}_{self._names[name]}'
         decode = partial(_decode, name, message, self._reader)
         recorded = None if isinstance(message, ImageMessageError) else message
-        return Frame(name, (time - self._start) / 1e9, self._path, decode, self._topic, stamp, recorded)
+        return Frame(name, self.seconds(time), self._path, decode, self._topic, stamp, recorded)
+
+    def seconds(self, time: int) -> float:
+        """Return the time since the first image; 0 before it, which can happen in a recording that was cut off."""
+        return max(0.0, (time - (time if self._start is None else self._start)) / 1e9)
 
 
 def open_frames(path: Path, topic: str = '') -> FrameSource:

@@ -52,9 +52,10 @@ class Selection:
         """Return the time from which no frame is selected."""
         return math.inf if self.duration is None else self.start + self.duration
 
-    def spans(self, seconds: float) -> bool:
-        """Return whether images at this time can be selected."""
-        return self.start <= seconds < self.end and not any(start <= seconds < end for start, end in self.ignore)
+    def includes(self, seconds: float, margin: float = 0.0) -> bool:
+        """Return whether images at this time, or within `margin` of it, can be selected."""
+        ignored = not margin and any(start <= seconds < end for start, end in self.ignore)
+        return self.start - margin <= seconds < self.end + margin and not ignored
 
 
 class Recording:
@@ -85,32 +86,26 @@ class Recording:
         """Yield the selected frames in the order of the bag."""
         self.losses = ()
         frames = BagFrames(self._bag.path, self.info.image_topic)
+        chooser = _Chooser(self._selection)
         matcher = StampMatcher(round(self._selection.tolerance * 1e9))
         damaged: list[ImageMessageError] = []
-        candidates = selected = 0
         try:
             for message in self._messages():
-                if message.topic == self.info.labels_topic:
-                    if isinstance(message.message, ImageMessageError):
-                        damaged.append(message.message)
-                    else:
-                        matcher.add_truth(message.time, _stamp(message), message.message)
-                else:
+                seconds = frames.seconds(message.time)
+                if message.topic != self.info.labels_topic:
                     frame = frames.make(message.time, message.message)
-                    seconds = max(0.0, frame.seconds or 0.0)  # a recording that was cut off is read in the order of the file
-                    is_selected = selected != self._selection.max_frames and self._selection.spans(seconds)
-                    if is_selected:
-                        is_selected = candidates % self._selection.every == 0
-                        candidates += 1
-                        selected += is_selected
-                    if not self.info.labels_topic and is_selected:
+                    is_chosen = chooser.take(seconds)
+                    if self.info.labels_topic:
+                        matcher.add_image(message.time, _stamp(message), frame if is_chosen else None)
+                    elif is_chosen:
                         yield ReplayFrame(frame, None)
-                    elif self.info.labels_topic:
-                        matcher.add_image(message.time, _stamp(message), frame if is_selected else None)
-                    is_done = selected == self._selection.max_frames or seconds >= self._selection.end + WINDOW / 1e9
-                    if is_done and not matcher.waiting:
-                        break
+                elif not isinstance(message.message, ImageMessageError):
+                    matcher.add_truth(message.time, _stamp(message), message.message)
+                elif self._selection.includes(seconds, WINDOW / 1e9):
+                    damaged.append(message.message)
                 yield from self._matched(matcher, message.time)
+                if chooser.is_done(seconds) and not matcher.waiting:
+                    break
         except IncompleteInputError as error:
             self.losses = (str(error),)
         yield from self._matched(matcher)
@@ -123,6 +118,27 @@ class Recording:
     def _matched(self, matcher: StampMatcher, now: int | None = None) -> Iterator[ReplayFrame]:
         for frame, message in matcher.matched(now):
             yield ReplayFrame(frame, None if message is None else partial(_read, frame, message, self._table))
+
+
+class _Chooser:
+    """Chooses the frames of a selection from all images, in their order."""
+
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
+        self._candidates = self._chosen = 0
+
+    def take(self, seconds: float) -> bool:
+        """Return whether the next image, at this time, is selected."""
+        if not self._selection.includes(seconds) or self._chosen == self._selection.max_frames:
+            return False
+        is_chosen = self._candidates % self._selection.every == 0
+        self._candidates += 1
+        self._chosen += is_chosen
+        return is_chosen
+
+    def is_done(self, seconds: float) -> bool:
+        """Return whether no image is selected any more. Images of a recording that was cut off can be out of order."""
+        return self._chosen == self._selection.max_frames or seconds >= self._selection.end + WINDOW / 1e9
 
 
 def open_recording(path: Path, selection: Selection, class_map: ClassMap | None, labels: LabelSet) -> Recording:

@@ -45,8 +45,10 @@ def choose_image_topic(bag: Bag, topic: str, labels_topic: str, label_topics: li
     cameras = [name for name in images if images[name].count and name not in (*label_topics, labels_topic)]
     if not topic:
         if len(cameras) != 1:
-            count = f'{len(cameras)} topics' if cameras else 'no topic'
-            raise EnetError(f'bag {bag.path} has {count} with camera images: choose one with --image-topic from {listed}')
+            if not cameras:
+                raise EnetError(f'bag {bag.path} has no camera images: its image topics are {listed}')
+            raise EnetError(f'bag {bag.path} has {len(cameras)} topics with camera images: '
+                            f'choose one with --image-topic from {listed}')
         return cameras[0]
     if topic not in images:
         kind = f', but of type {bag.topics[topic].msgtype}' if topic in bag.topics else ''

@@ -136,6 +136,26 @@ def test_damaged_ground_truth_is_counted(tmp_path: Path) -> None:
     assert line.startswith('damaged messages on /labels: 1, the first: the message is damaged: ')
 
 
+def test_damaged_ground_truth_of_a_time_that_is_not_selected_is_no_loss(tmp_path: Path) -> None:
+    entries = list(chain(*(frame(number) for number in range(20))))
+    for damaged in (1, 39):  # at 0 s and 3.8 s
+        entries[damaged] = (*entries[damaged][:3], entries[damaged][3][:30])
+    path = write_entries(tmp_path / 'drive', entries)
+    recording = opened(path, Selection('/image', '/labels', start=1.4, duration=1.0))
+    assert numbers(list(recording)) == [7, 8, 9, 10, 11] and recording.losses == ()
+
+
+@pytest.mark.parametrize('images', [0, 3], ids=['no images', 'images'])
+def test_an_mcap_without_an_index_is_read(images: int, tmp_path: Path) -> None:
+    path = tmp_path / 'drive.mcap'
+    write_topics(path, chain(*(frame(number) for number in range(images))), indexed=False)
+    if images:
+        assert numbers(list(opened(path))) == [0, 1, 2]
+    else:
+        with pytest.raises(EnetError, match='has no image topic'):
+            opened(path)
+
+
 def test_ground_truth_with_an_unknown_id_is_an_error_of_its_frame(tmp_path: Path) -> None:
     _, labels = scene(0)
     bad = np.where(labels == 3, 42, labels).astype(np.uint8)
@@ -357,13 +377,14 @@ def test_labels_are_not_replayed_as_camera_images(encoding: str, tmp_path: Path)
     path = write_entries(tmp_path / 'drive', [('/image', IMAGE, recorded_at(0), image(labels, encoding, 1.0))])
     with pytest.raises(EnetError, match=r'/image of bag .* holds labels, not camera images'):
         opened(path, Selection('/image'))
-    with pytest.raises(EnetError, match=r'has no topic with camera images: choose one with --image-topic from /image'):
+    with pytest.raises(EnetError, match=r'has no camera images: its image topics are /image \(.*, 1 messages\)'):
         opened(path, Selection())
 
 
 def test_a_camera_beside_named_labels_is_not_taken_for_labels(tmp_path: Path) -> None:
     path = write_entries(tmp_path / 'drive', [
-        *frame(0, image_topic='/front/image', labels_topic='/front/truth'),
+        ('/front/image', IMAGE, recorded_at(0), image(scene(0)[0], 'bgr8', 1.0)),
+        ('/front/truth', IMAGE, recorded_at(0), image(scene(0)[1] + np.uint8(200), 'mono8', 1.0)),  # not ids of the model
         ('/front/label_info', LABEL_INFO, recorded_at(0), label_info({200: 'Sky'}))])
     assert opened(path, Selection()).info.image_topic == '/front/image'
     with pytest.raises(EnetError, match=r'/front/truth of bag .* holds labels'):
