@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, files
+from importlib.metadata import distributions
 from pathlib import Path
 
 PACKAGE = 'enet_ros'
@@ -20,13 +20,11 @@ def share_folder() -> Path:
 
 def _installed_share() -> Path | None:
     """Return the share folder of the pip installation, whichever prefix it went to, or None where pip installed nothing."""
-    try:
-        installed = files(PACKAGE) or []
-    except PackageNotFoundError:
-        return None
-    for file in installed:
-        if file.parts[-3:] == ('share', PACKAGE, 'package.xml'):
-            return Path(str(file.locate())).resolve().parent
+    # all: the egg-info that building leaves in a checkout can hide the installation
+    for distribution in distributions(name=PACKAGE):
+        for file in distribution.files or ():
+            if file.parts[-3:] == ('share', PACKAGE, 'package.xml'):
+                return Path(str(file.locate())).resolve().parent
     return None
 
 

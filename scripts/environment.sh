@@ -58,8 +58,9 @@ print(*(name for name in ("cv2", "numpy", "rclpy", "sensor_msgs", "tqdm", "yaml"
         (
             cd "$ENET_ROOT" || exit 1
             rm -rf build enet_ros.egg-info  # files from an earlier build would be installed, too
-            # not an editable installation: what runs here is what a user gets
-            "${pip[@]}" --no-deps --no-build-isolation --force-reinstall . || exit 1
+            # not an editable installation: what runs here is what a user gets. Older versions of pip need --use-pep517 to install
+            # a wheel, which lists its files: enet_ros.resources looks for them
+            "${pip[@]}" --no-deps --no-build-isolation --use-pep517 --force-reinstall . || exit 1
             rm -rf build enet_ros.egg-info
         ) || return 1
         echo "$checksum" >"$venv/installed-package.txt"

@@ -38,6 +38,17 @@ def test_share_files_are_found_without_an_ament_index(monkeypatch: pytest.Monkey
     assert default_model().is_file()
 
 
+def test_a_build_in_the_checkout_does_not_hide_the_installation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv('AMENT_PREFIX_PATH', raising=False)
+    expected = share_folder()
+    (tmp_path / 'enet_ros.egg-info').mkdir()
+    (tmp_path / 'enet_ros.egg-info' / 'PKG-INFO').write_text('Metadata-Version: 2.1\nName: enet_ros\nVersion: 0.1.0\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    assert share_folder() == expected
+
+
 def test_one_version_everywhere() -> None:
     version = enet_ros.__version__
     assert ElementTree.parse(ROOT / 'package.xml').findtext('version') == version

@@ -18,9 +18,12 @@ from enet_ros.cli.arguments import (
     positive_integer,
     positive_number,
 )
+from enet_ros.cli.replay_live import check_live_usage, replay_live
+from enet_ros.engines.base import EngineSpec
 from enet_ros.errors import EnetError, UsageError, one_line
 from enet_ros.exit_codes import ExitCode
 from enet_ros.files import check_writable
+from enet_ros.labels import LabelSet
 from enet_ros.network.model_file import read_model
 from enet_ros.replay.class_map import ClassMap, read_class_map
 from enet_ros.replay.compare import Allowance, check_comparable, compare, parse_allow
@@ -98,24 +101,37 @@ def run(arguments: argparse.Namespace) -> int:
     for path in (arguments.json, arguments.save_bag, arguments.video):
         if path:
             check_writable(path)
-    segmenter = Segmenter(model, engine_spec(arguments, confidence=True), resize_mode=arguments.resize_mode)
-    jobs = [_job(path, arguments, segmenter, class_map, gates.criteria) for path in arguments.bag]
-    configuration = _configuration(arguments, segmenter, class_map, gates.criteria)
+    spec, labels, segmenter = engine_spec(arguments, confidence=True), model.info.labels, None
+    if arguments.mode == 'offline':
+        segmenter = Segmenter(model, spec, resize_mode=arguments.resize_mode)
+        # the engine that was chosen here: every process and machine must use the same one
+        spec = replace(segmenter.engine.spec, threads=arguments.threads or len(os.sched_getaffinity(0)))
+    jobs = [_job(path, arguments, spec, class_map, gates.criteria) for path in arguments.bag]
+    configuration = _configuration(arguments, class_map, gates.criteria)
     if gates.other:
-        gates.check_comparable(jobs, arguments.mode, segmenter, configuration)
-    outcomes = _replay_all(arguments, jobs, segmenter)
+        gates.check_comparable(jobs, arguments.mode, labels, configuration)
+    live = None
+    if segmenter:
+        outcomes = _replay_all(arguments, jobs, segmenter)
+        configuration |= {'backend': spec.backend, 'precision': spec.precision, 'device': segmenter.engine.device,
+                          'width': spec.width, 'height': spec.height}
+    else:
+        outcomes, live, engine = replay_live(arguments, jobs, model)
+        configuration |= engine
     results = [outcome for outcome in outcomes if isinstance(outcome, ReplayResult)]
     failed = [(job.path.name, outcome) for job, outcome in zip(jobs, outcomes) if isinstance(outcome, EnetError)]
     if not results:
         for name, error in failed:
             print(f'enet: {error if name in str(error) else f"{name}: {error}"}', file=sys.stderr)
         return ExitCode.ERROR
-    report = build_report(results, failed, model, configuration, arguments.mode)
+    report = build_report(results, failed, model, configuration, arguments.mode, live)
     judge(report, gates.limits, gates.criteria, compare(report, gates.other, gates.allowed) if gates.other else None)
     write_output(arguments.report, report, [(result.worst, result.typical) for result in results])
     if arguments.json:
         write_report(arguments.json, report)
-    print(summarize(report, segmenter.labels))
+    print(summarize(report, labels))
+    if arguments.find_rate and live:
+        print(f'highest rate with under 1 % drops: {live["highest_rate_hz"] or "none"} Hz')
     print(f'report: {arguments.report / REPORT_FILE}\npage:   {arguments.report / PAGE_FILE}')
     return exit_code(report)
 
@@ -137,17 +153,17 @@ class _Gates:
         )
 
     def check_comparable(
-        self, jobs: Sequence[Job], mode: str, segmenter: Segmenter, configuration: Mapping[str, Any]
+        self, jobs: Sequence[Job], mode: str, labels: LabelSet, configuration: Mapping[str, Any]
     ) -> None:
         """Refuse to compare before the bags are replayed. A bag that cannot be opened is reported later."""
         bags = []
         for job in jobs:
             try:
-                bags.append(asdict(open_recording(job.path, job.selection, job.class_map, segmenter.labels).info))
+                bags.append(asdict(open_recording(job.path, job.selection, job.class_map, labels).info))
             except BAG_FAILURES:
                 return
         assert self.other is not None
-        known = {'mode': mode, 'model': {'classes': segmenter.labels.names}, 'configuration': configuration, 'bags': bags}
+        known = {'mode': mode, 'model': {'classes': labels.names}, 'configuration': configuration, 'bags': bags}
         check_comparable(known, self.other)
 
 
@@ -162,38 +178,41 @@ def _check_usage(arguments: argparse.Namespace) -> None:
         raise UsageError(f'{min(wrong)} needs --mode live')
     if arguments.mode == 'live' and (wrong := given & {'--jobs', '--ray'}):
         raise UsageError(f'{min(wrong)} needs --mode offline: bags that are played at the same time slow each other down')
+    check_live_usage(arguments)
     if given >= {'--jobs', '--ray'}:
         raise UsageError('--jobs is for this machine and --ray for a cluster: use one of them')
     if several and (wrong := given & {'--save-bag', '--video'}):
         raise UsageError(f'{min(wrong)} needs a single BAG, without --jobs and --ray')
+    for option, path, suffix in (('--save-bag', arguments.save_bag, '.mcap'), ('--video', arguments.video, '.mp4')):
+        if path and path.suffix != suffix:
+            raise UsageError(f'{option} {path}: use a name that ends in {suffix}')
     if arguments.allow is not None and not arguments.compare:
         raise UsageError('--allow needs --compare')
     paths = [path.resolve() for path in arguments.bag]
+    if arguments.save_bag and arguments.save_bag.resolve() in paths:
+        raise UsageError(f'--save-bag {arguments.save_bag} is the bag to replay: choose another name')
     if twice := next((path for path in arguments.bag if paths.count(path.resolve()) > 1), None):
         raise UsageError(f'{twice} is given twice: its frames would count twice')
 
 
 def _job(
-    path: Path, arguments: argparse.Namespace, segmenter: Segmenter, class_map: ClassMap | None, criteria: Criteria | None
+    path: Path, arguments: argparse.Namespace, spec: EngineSpec, class_map: ClassMap | None, criteria: Criteria | None
 ) -> Job:
     selection = Selection(
         arguments.image_topic, arguments.labels_topic, arguments.tolerance, arguments.start, arguments.duration,
         arguments.every, arguments.max_frames, criteria.ignored_in(path.name) if criteria else (),
     )
-    # the engine that was chosen here: every process and machine must use the same one
-    spec = replace(segmenter.engine.spec, threads=arguments.threads or len(os.sched_getaffinity(0)))
     return Job(path, selection, class_map, arguments.model, spec, arguments.resize_mode)
 
 
 def _configuration(
-    arguments: argparse.Namespace, segmenter: Segmenter, class_map: ClassMap | None, criteria: Criteria | None
+    arguments: argparse.Namespace, class_map: ClassMap | None, criteria: Criteria | None
 ) -> dict[str, Any]:
-    engine = segmenter.engine
+    """Return what is replayed, and how; that of the engine is added once it is known."""
     keys = ('resize_mode', 'threads', 'image_topic', 'labels_topic', 'tolerance', 'start', 'duration', 'every', 'max_frames')
     return {
-        'backend': engine.spec.backend, 'precision': engine.spec.precision, 'device': engine.device,
-        'width': engine.spec.width, 'height': engine.spec.height,
         **{key: getattr(arguments, key) for key in keys},
+        'node': arguments.node, 'rate': arguments.rate or 1.0 if arguments.mode == 'live' else None,
         'class_map': class_map.as_json() if class_map else None,
         'ignore': [asdict(part) for part in criteria.ignored] if criteria else [],
     }

@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 
 from enet_ros.labels import VOID
 
+BOUNDARY_DISTANCE = 3
+"""Pixels."""
 
-def near_boundary(truth: NDArray[np.uint8], distance: int = 3) -> NDArray[np.bool_]:
+
+def near_boundary(truth: NDArray[np.uint8], distance: int = BOUNDARY_DISTANCE) -> NDArray[np.bool_]:
     """Return which pixels are at most `distance` pixels (Euclidean) away from a pixel of another class.
 
     `truth` is H x W class ids, uint8, 255 = void. Void is not a class: it makes no boundary and is never near one. The

@@ -51,6 +51,8 @@ class Frame:
     stamp: tuple[int, int] | None = None
     """Seconds and nanoseconds: those of the message's header, or when it was recorded if the header has none. None for files
     and videos."""
+    message: Any = None
+    """The recorded sensor_msgs Image or CompressedImage; None for files, videos and damaged messages."""
 
 
 class FrameSource(ABC):
@@ -149,7 +151,8 @@ class BagFrames:
         if self._names[name] > 1:  # some drivers repeat a stamp
             name = f'{name}_{self._names[name]}'
         decode = partial(_decode, name, message, self._reader)
-        return Frame(name, self.seconds(time), self._path, decode, self._topic, stamp)
+        recorded = None if isinstance(message, ImageMessageError) else message
+        return Frame(name, self.seconds(time), self._path, decode, self._topic, stamp, recorded)
 
     def seconds(self, time: int) -> float:
         """Return the time since the first image; 0 before it, which can happen in a recording that was cut off."""
@@ -199,11 +202,15 @@ def _open_folder(path: Path) -> FrameSource:
     raise EnetError(f'no images ({", ".join(IMAGE_SUFFIXES)}) in {path}')
 
 
+def silence_opencv() -> None:
+    """Keep OpenCV from printing what is wrong with a video: its user reports that in one line."""
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # read when the process opens its first video
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
 @contextmanager
 def _open_video(path: Path) -> Iterator[cv2.VideoCapture]:
-    # this module reports errors itself, in one line
-    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    silence_opencv()
     # only FFmpeg: OpenCV would read a file with a number in its name as a sequence of images
     video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +12,7 @@ from enet_ros.errors import EnetError
 from enet_ros.network.model_file import read_model
 from enet_ros.replay.class_map import ClassMap
 from enet_ros.replay.collector import Collector
-from enet_ros.replay.exports import saving_bag, saving_video
+from enet_ros.replay.exports import saving
 from enet_ros.replay.offline import replay_offline
 from enet_ros.replay.recording import Selection, open_recording
 from enet_ros.replay.results import ReplayResult
@@ -59,12 +58,7 @@ def replay_bag(
         progress(done, total)
 
     progress(0, total)
-    with ExitStack() as files:
-        outputs = []
-        if save_bag:
-            outputs.append(files.enter_context(saving_bag(save_bag, segmenter.labels)))
-        if video:
-            outputs.append(files.enter_context(saving_video(video, segmenter.labels, recording.rate)))
+    with saving(save_bag, video, segmenter.labels, recording.rate) as outputs:
         return replay_offline(recording, segmenter, Collector(segmenter.labels), count, outputs)
 
 

@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enet_ros.errors import EnetError, one_line
+from enet_ros.evaluation.boundary import BOUNDARY_DISTANCE
 from enet_ros.evaluation.evaluate import Evaluation
 from enet_ros.evaluation.metrics import class_iou, mean_iou
 from enet_ros.machine import describe_machine
 from enet_ros.network.model_file import ModelFile
+from enet_ros.replay.distributions import mean_confidence
 from enet_ros.replay.results import FrameResult, ReplayResult
 from enet_ros.version import __version__
 
 FORMAT = 1
 """Changes when a program that reads reports must change."""
-BOUNDARY_DISTANCE = 3
-"""Pixels."""
 _CONFUSION_FRAMES = 5
 
 
@@ -103,9 +103,8 @@ def _metrics(results: Sequence[ReplayResult], frames: Sequence[FrameResult], mod
 
 def _confidence(results: Sequence[ReplayResult]) -> dict[str, Any] | None:
     histogram = _sum((result.confidence_histogram for result in results if result.confidence_histogram is not None), (256,))
-    if not (pixels := histogram.sum()):
-        return None
-    return {'mean': _rounded(histogram @ np.arange(256) / 255 / pixels), 'histogram': histogram.tolist()}
+    mean = mean_confidence(histogram)
+    return None if mean is None else {'mean': _rounded(mean), 'histogram': histogram.tolist()}
 
 
 def _confusion_frames(results: Sequence[ReplayResult]) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ class FrameResult:
     flips: float | None
     """`stability.flips` from the previous frame, 0 to 1."""
     confidence: float | None
-    """Mean over the pixels, 0 to 1."""
+    """Mean over the pixels that are not predicted void, 0 to 1."""
     class_share: tuple[float, ...]
     """Share of the pixels with each class, 0 to 1."""
 
@@ -101,7 +101,7 @@ class ReplayResult:
     """For a pair of (true, predicted) class ids, predicted = number of classes for void: (index of the frame, pixels) of the
     frames where most pixels were confused, largest first, at most 5."""
     confidence_histogram: NDArray[np.int64] | None
-    """256 counts of pixels by confidence."""
+    """256 counts of pixels by confidence, `distributions.confidence_histogram`."""
     worst: tuple[Picture, ...]
     """The frames with the lowest mean IoU, or, without ground truth, the lowest confidence; worst first."""
     typical: tuple[Picture, ...]

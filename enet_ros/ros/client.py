@@ -1,147 +1,177 @@
-"""Play images to a running segmentation node in real time and match its results to them by stamp."""
+"""Play images to a segmentation node and match its results to them by stamp."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
+from rcl_interfaces.srv import GetParameters
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import parameter_value_to_python
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
-from sensor_msgs.msg import Image
-from std_msgs.msg import Header
+from sensor_msgs.msg import CompressedImage, Image
 
-from enet_ros.errors import EnetError, IncompleteInputError
-from enet_ros.images.sources import Frame
-from enet_ros.ros.messages import to_message
+from enet_ros.ros.messages import nanoseconds
 
-FRAME_ID = 'camera'
+# reliable: then images and labels are lost only where the node counts it
+_RELIABLE = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.RELIABLE)
+
+
+@dataclass
+class Answer:
+    """What the node made of one image."""
+
+    index: int
+    """Number that the image was sent with."""
+    sent: float
+    """When it was published, on the monotonic clock, in seconds."""
+    latency: float = 0.0
+    """Seconds from then to the arrival of its labels."""
+    labels: NDArray[np.uint8] | None = None
+    """H x W class ids, 255 = void; None until they arrive."""
+    confidence: NDArray[np.uint8] | None = None
+    """H x W, 0 to 255; likewise."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The labels of the node for one frame."""
+class CameraStatus:
+    """What the node says about one of its cameras on /diagnostics."""
 
-    name: str
-    """Name of the frame."""
-    latency: float
-    """Seconds from the publishing of the image to the arrival of its labels."""
-    sent: float
-    """When the image was published, on the monotonic clock, in seconds."""
-    labels: NDArray[np.uint8]
-    """H x W class ids, 255 = void."""
+    arrived: float
+    """When, on the monotonic clock, in seconds."""
+    is_error: bool
+    message: str
+    values: dict[str, str]
+    """See docs/diagnostics.md."""
 
 
 class ReplayClient(Node):
-    """Publishes images as a camera does and receives labels and overlays."""
+    """Publishes images as a camera does and receives labels, confidence and diagnostics."""
 
-    def __init__(self, image_topic: str, node: str, answered: Callable[[Answer], None],
-                 overlaid: Callable[[str, NDArray[np.uint8]], None]) -> None:
-        """Create the publisher and the subscriptions for the segmentation node with the full name `node`, such as /enet.
+    def __init__(self, node: str, answered: Callable[[Answer], object]) -> None:
+        """Subscribe to the results of the segmentation node with the full name `node`, such as /enet.
 
-        Args:
-            image_topic: Topic to publish on.
-            node: Full name of the node.
-            answered: Called with every answer, on the receiving thread. It must return quickly.
-            overlaid: Called with the name and the overlay (H x W x 3, uint8, RGB) of every frame, likewise.
-
+        `answered` is called with each answer that has labels, in the order of the images, on the receiving thread. It must
+        return quickly.
         """
         super().__init__('enet_replay')
-        # reliable: then images are lost only in the node, which counts them
-        reliable = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.RELIABLE)
+        self.answered = answered
+        self.statuses: list[CameraStatus] = []
         self._node = node
-        self._answered, self._overlaid = answered, overlaid
-        self._publisher = self.create_publisher(Image, image_topic, reliable)
-        self._labels = self.create_subscription(Image, f'{node}/labels', self._on_labels, reliable)
-        self._overlay = self.create_subscription(Image, f'{node}/overlay', self._on_overlay, reliable)
-        self._sent: dict[tuple[int, int], tuple[str | None, float]] = {}
-        self._warm_up_answered = threading.Event()
+        self._publisher: Publisher | None = None
         self._arrivals = threading.Condition()
-        self._waiting = 0  # labels and overlays that have not arrived yet
-        self.warm_up_images = 0
+        self._reported = threading.Condition()  # not the same: once per second, which would feed any patience
+        self._sent: dict[int, Answer] = {}  # by stamp; the answers that are not complete
+        self._stamp = 0
+        self._results = [
+            self.create_subscription(Image, f'{node}/labels', self._on_labels, _RELIABLE),
+            self.create_subscription(Image, f'{node}/confidence', self._on_confidence, _RELIABLE),
+            self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, _RELIABLE),
+        ]
 
-    def wait_for_node(self, size: tuple[int, int], timeout: float, check: Callable[[], None]) -> None:
-        """Publish black images of `size` (width, height) until the overlay of one arrives. All topics are connected then.
+    def advertise(self, topic: str, kind: type[Image] | type[CompressedImage]) -> None:
+        """Create the publisher of the images."""
+        self._publisher = self.create_publisher(kind, topic, _RELIABLE)
 
-        These images are not frames: they are in no answer. `warm_up_images` counts them, because the node segments them too.
-        `check` is called repeatedly while waiting and may raise.
+    @property
+    def subscribers(self) -> int:
+        """Return how many subscribers the images have."""
+        return self._publisher.get_subscription_count() if self._publisher else 0
 
-        Raises:
-            EnetError: nothing arrived within `timeout` seconds.
-
-        """
-        black = np.zeros((size[1], size[0], 3), np.uint8)
-        deadline = time.monotonic() + timeout
-        while not self._warm_up_answered.wait(0.1):
-            check()
-            if time.monotonic() > deadline:
-                raise EnetError(f'no answer from segmentation node {self._node} to {self._publisher.topic_name} within '
-                                f'{timeout:.0f} s: start the node, or check ROS_DOMAIN_ID and the image topic')
-            if self._publisher.get_subscription_count():
-                self._publish(None, black)
-                self.warm_up_images += 1
-
-    def play(self, frames: Iterable[Frame], rate: float, patience: float) -> int:
-        """Publish `frames` at their own times, or at `rate` Hz if they have none, and return their number.
-
-        Damaged frames, and the missing end of an incomplete source, are logged and skipped. Returns when the labels and
-        overlays of all frames have arrived, or when nothing has arrived for `patience` seconds.
-        """
-        count, start = 0, time.monotonic()
+    def parameters(self, names: Sequence[str], timeout: float) -> dict[str, object]:
+        """Return parameters of the node by name; none if it does not answer within `timeout` seconds."""
+        service = self.create_client(GetParameters, f'{self._node}/get_parameters')
+        answered = threading.Event()
         try:
-            for frame in frames:
-                try:
-                    image = frame.decode()
-                except EnetError as error:
-                    self.get_logger().error(f'skipped: {error}')
-                    continue
-                due = start + (count / rate if frame.seconds is None else frame.seconds)
-                time.sleep(max(0.0, due - time.monotonic()))
-                self._publish(frame.name, image)
-                count += 1
-        except IncompleteInputError as error:
-            self.get_logger().error(str(error))
-        with self._arrivals:
-            while self._waiting and self._arrivals.wait(patience):
-                pass
-        return count
+            if not service.wait_for_service(timeout):
+                return {}
+            future = service.call_async(GetParameters.Request(names=names))
+            future.add_done_callback(lambda _: answered.set())
+            if not answered.wait(timeout):
+                return {}
+            return dict(zip(names, map(parameter_value_to_python, future.result().values)))
+        finally:
+            self.destroy_client(service)
 
-    def _publish(self, name: str | None, image: NDArray[np.uint8]) -> None:
-        """Publish a frame, or a warm-up image if `name` is None."""
-        message = to_message(image, 'bgr8', Header(frame_id=FRAME_ID, stamp=self.get_clock().now().to_msg()))
+    def send(self, message: Image | CompressedImage, index: int) -> float:
+        """Publish an image with a new stamp, the current time, and return when, on the monotonic clock."""
+        self._stamp = max(self._stamp + 1, self.get_clock().now().nanoseconds)
+        message.header.stamp = Time(sec=self._stamp // 10**9, nanosec=self._stamp % 10**9)
+        assert self._publisher is not None
         with self._arrivals:
-            self._sent[_key(message.header.stamp)] = (name, time.monotonic())
-            if name is not None:
-                self._waiting += 2
+            answer = self._sent[self._stamp] = Answer(index, time.monotonic())
         self._publisher.publish(message)
+        return answer.sent
+
+    def wait_for_answers(self, patience: float) -> bool:
+        """Wait for all images that were sent, as long as something arrives every `patience` seconds. Then forget the others.
+
+        Return whether the last one was answered.
+        """
+        with self._arrivals:
+            while self._sent and self._arrivals.wait(patience):
+                pass
+            is_complete = not self._sent
+            self._settle(self._stamp)
+            return is_complete
+
+    def wait_for_status(self, accept: Callable[[CameraStatus], bool], timeout: float) -> CameraStatus | None:
+        """Return the next status that `accept` accepts; None if none comes within `timeout` seconds."""
+        with self._reported:
+            seen = len(self.statuses)
+            found: list[CameraStatus] = []
+
+            def has_come() -> bool:
+                nonlocal seen
+                found.extend(status for status in self.statuses[seen:] if accept(status))
+                seen = len(self.statuses)
+                return bool(found)
+
+            self._reported.wait_for(has_come, timeout)
+        return found[0] if found else None
 
     def _on_labels(self, message: Image) -> None:
         now = time.monotonic()
-        name, sent = self._sent.get(_key(message.header.stamp), (None, now))  # other nodes may publish images, too
-        if name is not None:
-            self._answered(Answer(name, now - sent, sent, _pixels(message, 1)))
-            self._count_arrival()
-
-    def _on_overlay(self, message: Image) -> None:
-        if (key := _key(message.header.stamp)) not in self._sent:
-            return
-        name, _ = self._sent[key]
-        if name is None:
-            self._warm_up_answered.set()
-        else:
-            self._overlaid(name, _pixels(message, 3))
-            self._count_arrival()
-
-    def _count_arrival(self) -> None:
         with self._arrivals:
-            self._waiting -= 1
-            self._arrivals.notify()
+            if answer := self._sent.get(stamp := nanoseconds(message.header.stamp)):  # other cameras may have images, too
+                answer.labels, answer.latency = _pixels(message), now - answer.sent
+                self._complete(stamp, answer)
+
+    def _on_confidence(self, message: Image) -> None:
+        with self._arrivals:
+            if answer := self._sent.get(stamp := nanoseconds(message.header.stamp)):
+                answer.confidence = _pixels(message)
+                self._complete(stamp, answer)
+
+    def _complete(self, stamp: int, answer: Answer) -> None:
+        if answer.labels is not None and answer.confidence is not None:
+            self._settle(stamp)
+        self._arrivals.notify_all()
+
+    def _settle(self, stamp: int) -> None:
+        """Hand over the answers up to `stamp`. Topics keep their order: what these lack does not come any more."""
+        for key in [key for key in self._sent if key <= stamp]:
+            answer = self._sent.pop(key)
+            if answer.labels is not None:
+                self.answered(answer)
+
+    def _on_diagnostics(self, array: DiagnosticArray) -> None:
+        with self._reported:
+            for status in array.status:
+                if status.name.startswith(f'{self._node}: '):
+                    values = {pair.key: pair.value for pair in status.values}
+                    self.statuses.append(
+                        CameraStatus(time.monotonic(), status.level == status.ERROR, status.message, values))
+            self._reported.notify_all()
 
 
 @contextmanager
@@ -163,12 +193,5 @@ def spinning(node: Node) -> Iterator[None]:
         thread.join()
 
 
-def _key(stamp: Time) -> tuple[int, int]:
-    return stamp.sec, stamp.nanosec
-
-
-def _pixels(message: Image, channels: int) -> NDArray[np.uint8]:
-    pixels = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, channels)
-    return pixels[:, :, 0] if channels == 1 else pixels
-
-
+def _pixels(message: Image) -> NDArray[np.uint8]:
+    return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width)

@@ -13,6 +13,7 @@ from pathlib import Path
 from enet_ros.errors import EnetError
 
 _MODULE = ('-m', 'enet_ros.ros.segment_node')
+_TICKS = os.sysconf('SC_CLK_TCK')
 _PATIENCE = 20.0
 """Seconds that the node has to end before it is killed."""
 
@@ -28,6 +29,16 @@ class NodeProcess:
     def pid(self) -> int:
         """Return the id of the process."""
         return self._process.pid
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that it has used. Source: proc(5)."""
+        fields = Path(f'/proc/{self.pid}/stat').read_text().rpartition(')')[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def memory_mb(self) -> dict[str, float]:
+        """Return its resident memory in MiB, `now` and at its `peak`. Source: proc(5)."""
+        fields = dict(line.split(':', 1) for line in Path(f'/proc/{self.pid}/status').read_text().splitlines())
+        return {'now': int(fields['VmRSS'].split()[0]) / 1024, 'peak': int(fields['VmHWM'].split()[0]) / 1024}
 
     def check(self) -> None:
         """Check that the node still runs.

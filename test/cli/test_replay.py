@@ -2,14 +2,21 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from command import ENET, Done, enet, refused
-from recordings import cut, write_bag, write_mcap
+from command import ENET, Done, enet, enet_process, refused
+from recordings import cut, recorded_at, write_bag, write_mcap
+from truth_bags import IMAGE, LABEL_INFO, frame, image, label_info, write_entries
 
+from enet_ros.datasets.prepared import Dataset
+from enet_ros.images.sources import open_frames
+from enet_ros.labels import CAMVID
 from enet_ros.replay.report_file import check_report
 
 Report = dict[str, object]
@@ -138,6 +145,29 @@ def test_options_that_do_not_go_together_are_refused(bag: Path, tmp_path: Path, 
     assert not (tmp_path / 'out').exists()
 
 
+def test_a_saved_bag_gives_the_same_figures_again(drawn_dataset: Callable[..., Dataset], tmp_path: Path) -> None:
+    enet('bag', drawn_dataset(val=3).root, tmp_path / 'val.mcap')
+    truth = ('--labels-topic', '/ground_truth/labels')
+    saved, video = tmp_path / 'saved.mcap', tmp_path / 'saved.mp4'
+    replay(tmp_path / 'val.mcap', *truth, '--report', tmp_path / 'one', '--save-bag', saved, '--video', video)
+    replay(saved, *truth, '--image-topic', '/image', '--report', tmp_path / 'two')
+    one, two = read(tmp_path / 'one'), read(tmp_path / 'two')
+    assert one['metrics'] == two['metrics'] and one['mean_iou'] > 0
+    frames = open_frames(video)
+    assert frames.count == 3 and [frame.seconds for frame in frames] == pytest.approx([0, 0.1, 0.2])
+    # the labels of the network as ground truth
+    replay(saved, '--labels-topic', '/enet/labels', '--image-topic', '/image', '--report', tmp_path / 'three')
+    assert read(tmp_path / 'three')['mean_iou'] == 1
+
+
+def test_other_outputs_have_their_suffix_and_do_not_replace_the_bag(bag: Path, tmp_path: Path) -> None:
+    report, before = ('--report', tmp_path / 'out'), bag.read_bytes()
+    assert 'ends in .mcap' in refused('replay', bag, *report, '--save-bag', tmp_path / 'saved', code=2)
+    assert 'ends in .mp4' in refused('replay', bag, *report, '--video', tmp_path / 'saved.avi', code=2)
+    assert 'is the bag to replay' in refused('replay', bag, *report, '--save-bag', bag, code=2)
+    assert bag.read_bytes() == before
+
+
 def test_the_same_bag_twice_is_refused(bag: Path, tmp_path: Path) -> None:
     assert 'is given twice' in refused('replay', bag, bag, '--report', tmp_path / 'out', code=2)
 
@@ -158,3 +188,42 @@ def test_an_interrupt_leaves_no_report_and_no_process(tmp_path: Path, jobs: int)
     assert process.wait(30) == 130
     assert b'enet: interrupted' in seen and b'Traceback' not in seen, seen
     assert list((tmp_path / 'out').iterdir()) == []
+
+
+def test_a_full_disk_is_one_line_and_leaves_neither_file(bag: Path, tmp_path: Path) -> None:
+    # a limit on the size of files stands in for a disk that is full: the page does not fit
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1]))
+    try:
+        done = enet_process('replay', bag, '--report', tmp_path / 'out', '--backend', 'openvino', '--size', '96x64', code=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert 'enet: cannot write' in done.stderr.splitlines()[-1] and 'File too large' in done.stderr.splitlines()[-1]
+    assert not list((tmp_path / 'out').iterdir())
+
+
+def test_ground_truth_with_other_names_needs_a_class_map(small_model: Path, tmp_path: Path) -> None:
+    names = {number: 'Lane' if name == 'Road' else name for number, name in enumerate(CAMVID.names)}
+    path = write_entries(tmp_path / 'drive', [
+        *(entry for number in range(3) for entry in frame(number)),
+        ('/labels/label_info', LABEL_INFO, recorded_at(0), label_info(names)),
+    ])
+    arguments = (path, '--model', small_model, '--labels-topic', '/labels', '--report', tmp_path / 'out')
+    assert 'only in the ground truth: Lane; only in the model: Road: map the names' in refused('replay', *arguments)
+    (tmp_path / 'map.yaml').write_text('map: {Lane: Road}\n')
+    replay(*arguments, '--class-map', tmp_path / 'map.yaml')
+    report = read(tmp_path / 'out')
+    assert report['configuration']['class_map'] == {'classes': {}, 'map': {'Lane': 'Road'}}
+    assert report['bags'][0]['coverage']['with_truth'] == 3 and 0 <= report['mean_iou'] < 0.5
+
+
+def test_ground_truth_of_another_size_is_counted_and_the_exit_code_is_4(small_model: Path, tmp_path: Path) -> None:
+    entries = [entry for number in range(3) for entry in frame(number)]
+    entries[3] = ('/labels', IMAGE, recorded_at(1), image(np.zeros((5, 7), np.uint8), 'mono8', 2.0))
+    path = write_entries(tmp_path / 'drive', entries)
+    done = replay(path, '--model', small_model, '--image-topic', '/image', '--labels-topic', '/labels', '--report',
+                  tmp_path / 'out', code=4)
+    (bag,) = read(tmp_path / 'out')['bags']
+    assert (bag['coverage']['with_truth'], bag['coverage']['truth_refused']) == (2, 1)
+    assert 'the ground truth is 7x5 pixels, the image 48x32' in bag['coverage']['problems'][0]
+    assert bag['coverage']['problems'][0] in done.stdout + done.stderr

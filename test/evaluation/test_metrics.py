@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from enet_ros.evaluation.metrics import (
     class_accuracy,
@@ -26,6 +28,19 @@ def test_metrics_of_an_example_counted_by_hand() -> None:
     assert mean_iou(confusion) == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert class_average(confusion) == pytest.approx(2 / 3)
     assert global_accuracy(confusion) == pytest.approx(4 / 6)
+
+
+@pytest.mark.parametrize('classes', [1, 11, 255])
+def test_a_confusion_matrix_is_that_of_torchmetrics(classes: int) -> None:
+    random = np.random.default_rng(classes)
+    ids = np.array([*range(classes), VOID], np.uint8)
+    truth, predicted = random.choice(ids, (2, 60, 80))
+    target, columns = (torch.from_numpy(labels.astype(np.int64)) for labels in (truth, predicted))
+    columns[columns == VOID] = classes
+    target[target == VOID] = -1
+    expected = multiclass_confusion_matrix(columns, target, classes + 1, ignore_index=-1)[:classes]
+    confusion = confusion_matrix(truth, predicted, classes)
+    assert confusion.dtype == np.int64 and confusion.tolist() == expected.tolist()
 
 
 def test_a_pixel_predicted_void_is_a_miss() -> None:

@@ -17,9 +17,7 @@ import pytest
 import yaml
 
 from enet_ros.engines.base import EngineSpec
-from enet_ros.errors import EnetError
 from enet_ros.images.overlay import blend
-from enet_ros.images.sources import Frame
 from enet_ros.images.synthetic import draw_scene
 from enet_ros.labels import CAMVID, VOID
 from enet_ros.network.model_file import read_model
@@ -32,7 +30,7 @@ from ros_nodes import PATIENCE, Process, Robot, wait_until
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from enet_ros.ros.client import ReplayClient, spinning
+from enet_ros.ros.client import spinning
 from enet_ros.ros.messages import to_message
 
 pytestmark = pytest.mark.usefixtures('ros')
@@ -146,21 +144,6 @@ def test_a_camera_that_sends_only_unusable_images_does_not_flood_the_log(running
     assert robot.ask(_message(RGB, 'rgb8')).shape == (64, 96)
     lines = process.log()[start:].splitlines()
     assert len(lines) <= 1 + (time.monotonic() - begin) // 5, lines
-
-
-def test_a_replay_continues_after_a_damaged_frame(running: tuple[Robot, Process], tmp_path: Path) -> None:
-    def damaged() -> np.ndarray:
-        raise EnetError('b is damaged')
-
-    frames = [Frame(name, None, tmp_path, decode) for name, decode in (
-        ('a', lambda: RGB), ('b', damaged), ('c', lambda: RGB))]
-    answers: list[str] = []
-    client = ReplayClient('/shared/image', '/shared/enet', lambda answer: answers.append(answer.name), lambda *_: None)
-    with spinning(client):
-        client.wait_for_node((8, 8), PATIENCE, lambda: None)
-        assert client.play(frames, 5.0, PATIENCE) == 2
-    assert answers == ['a', 'c']
-    client.destroy_node()
 
 
 def test_the_overlay_is_the_image_blended_with_its_labels(running: tuple[Robot, Process], segmenter: Segmenter) -> None:

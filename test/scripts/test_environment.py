@@ -52,7 +52,7 @@ def installs(checkout: Path, *names: str, code: int = 0) -> list[str]:
 
 
 def test_the_package_is_installed_only_when_an_installed_file_changed(checkout: Path) -> None:
-    package = ['--no-deps --no-build-isolation --force-reinstall .']
+    package = ['--no-deps --no-build-isolation --use-pep517 --force-reinstall .']
     assert installs(checkout) == package
     assert installs(checkout) == []
     (checkout / 'README.md').write_text('not installed')
