@@ -149,7 +149,7 @@ def run(arguments: argparse.Namespace) -> None:
         results.write_index()
     if not result.frames:
         raise EnetError("no labels came back: see the node's messages above")
-    configuration = {**replay.engine(), 'input': str(played.images), 'rate': 1.0}
+    configuration = {**replay.engine(), 'input': str(played.images), 'rate': 1.0, 'trained_on': was_seen}
     report = build_report([result], [], model, configuration, 'live', replay.figures())
     judge(report, (), None, None)
     write_output(out, report, [(result.worst, result.typical)])

@@ -30,9 +30,9 @@ def check_output(folder: Path) -> None:
         path = folder / name
         try:
             if path.is_file() and not is_ours(path):
-                raise EnetError(f'{path} was not written by "enet replay": choose another --report')
+                raise EnetError(f'{path} was not written by "enet replay": remove it or choose another folder')
         except OSError as error:
-            raise EnetError(f'cannot read {path}: {one_line(error)}; choose another --report') from error
+            raise EnetError(f'cannot read {path}: {one_line(error)}; choose another folder') from error
         check_writable(path)
 
 

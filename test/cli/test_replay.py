@@ -68,7 +68,7 @@ def test_files_of_others_are_not_replaced(bag: Path, tmp_path: Path, name: str, 
     path.parent.mkdir()
     path.write_text(content)
     assert refused('replay', bag, '--report', path.parent) == (
-        f'enet: {path} was not written by "enet replay": choose another --report')
+        f'enet: {path} was not written by "enet replay": remove it or choose another folder')
     assert path.read_text() == content and len(list(path.parent.iterdir())) == 1
 
 
