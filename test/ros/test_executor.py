@@ -35,6 +35,13 @@ def _run(executor: rclpy.executors.Executor, name: str) -> list[str]:
     return raised
 
 
+def test_the_events_executor_is_used_where_it_is_there(ros: None) -> None:
+    experimental = pytest.importorskip('rclpy.experimental', reason='this rclpy has no EventsExecutor')
+    executor = module.make_executor()
+    executor.shutdown()
+    assert isinstance(executor, experimental.EventsExecutor)
+
+
 def test_a_callback_that_fails_is_raised_and_the_next_ones_run(ros: None) -> None:
     assert _run(module.make_executor(), 'executor_of_this_rclpy') == ['second call']
 
