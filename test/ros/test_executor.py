@@ -36,10 +36,11 @@ def _run(executor: rclpy.executors.Executor, name: str) -> list[str]:
 
 
 def test_the_events_executor_is_used_where_it_is_there(ros: None) -> None:
-    experimental = pytest.importorskip('rclpy.experimental', reason='this rclpy has no EventsExecutor')
+    if module.EventsExecutor is None:
+        pytest.skip('this rclpy has no EventsExecutor: needs a newer one')
     executor = module.make_executor()
     executor.shutdown()
-    assert isinstance(executor, experimental.EventsExecutor)
+    assert type(executor).__name__ == 'EventsExecutor'
 
 
 def test_a_callback_that_fails_is_raised_and_the_next_ones_run(ros: None) -> None:
