@@ -91,8 +91,9 @@ class Camera:
         self._prefix = f'{name}/' if name else ''
         is_compressed = values['image_transport'] == 'compressed'
         self._message_type = CompressedImage if is_compressed else Image
-        # as image_transport does: remapping "image" also moves the compressed topic
-        self.topic = node.resolve_topic_name(f'{self._prefix}image') + ('/compressed' if is_compressed else '')
+        # as image_transport does: remapping "image" also moves the compressed topic, which can be remapped itself
+        image = node.resolve_topic_name(f'{self._prefix}image')
+        self.topic = node.resolve_topic_name(f'{image}/compressed') if is_compressed else image
         self._qos = QoSProfile(depth=1, reliability=QoSReliabilityPolicy[values['image_reliability'].upper()])
         self._subscriptions: list[Subscription] = []
         self._subscribed_at: float | None = None
