@@ -90,8 +90,7 @@ def write_entries(
 
 
 def write_topics(
-    path: Path, entries: Iterable[Entry], metadata: dict[str, str] | None = None, connections: int = 1,
-    indexed: bool = True,
+    path: Path, entries: Iterable[Entry], *metadata: dict[str, str], connections: int = 1, indexed: bool = True,
 ) -> bytes:
     """Write an mcap file in the order of `entries`, with small chunks of zstd, and return its bytes."""
     with path.open('wb') as file:
@@ -99,8 +98,8 @@ def write_topics(
                                       'use_summary_offsets': False, 'repeat_channels': False, 'repeat_schemas': False}
         writer = mcap.writer.Writer(file, chunk_size=10_000, compression=mcap.writer.CompressionType.ZSTD, **options)
         writer.start(profile='ros2')
-        if metadata:
-            writer.add_metadata('enet_ros', metadata)
+        for record in metadata:
+            writer.add_metadata('enet_ros', record)
         channels: dict[tuple[str, str, int], int] = {}
         for number, (topic, kind, time, data) in enumerate(entries):
             key = (topic, kind, number // 2 % connections)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -93,20 +94,20 @@ class Bag:
         """
         return self._read_finished(topics) if self.finished else self._read_unfinished(topics)
 
-    def first(self, topics: Collection[str]) -> dict[str, Any]:
-        """Return the first message of each of `topics` if it can be read, an ImageMessageError for a damaged one."""
-        found: dict[str, Any] = {}
+    def first(self, topics: Collection[str], count: int = 1) -> dict[str, list[Any]]:
+        """Return the first `count` messages of each of `topics` that can be read, an ImageMessageError for a damaged one."""
+        found: dict[str, list[Any]] = {topic: [] for topic in topics}
         with suppress(Exception):  # a damaged bag: `messages` says so
             if self.finished:
                 with _reader(self.path) as bag:
                     for topic in topics:
-                        for connection, _, data in _read(bag, [topic]):
-                            found[topic] = _deserialize(bag.deserialize, data, connection.msgtype)
-                            break
+                        for connection, _, data in islice(_read(bag, [topic]), count):
+                            found[topic].append(_deserialize(bag.deserialize, data, connection.msgtype))
             else:
                 for recorded in self._read_unfinished(topics):
-                    found.setdefault(recorded.topic, recorded.message)
-                    if len(found) == len(topics):
+                    if len(found[recorded.topic]) < count:
+                        found[recorded.topic].append(recorded.message)
+                    if all(len(found[topic]) >= min(count, self.topics[topic].count) for topic in topics):
                         break
         return found
 
@@ -127,10 +128,10 @@ class Bag:
         return (max(times) - min(times)) / 1e9 if times else 0.0
 
     def metadata(self, name: str) -> Iterator[Mapping[str, str]]:
-        """Yield the metadata record with this name of each mcap file that has one."""
+        """Yield the metadata records with this name of all mcap files."""
         for file in [self.path] if self.path.is_file() else sorted(self.path.iterdir()):
-            if file.suffix.lower() == '.mcap' and (record := read_metadata(file, name)):
-                yield record
+            if file.suffix.lower() == '.mcap':
+                yield from read_metadata(file, name)
 
     def _read_finished(self, topics: Collection[str]) -> Iterator[RecordedMessage]:
         count, reason = 0, 'the rest is missing'
@@ -219,7 +220,10 @@ def _refusal(path: Path, error: Exception) -> str:
         '.db3': f'; recover it with: sqlite3 {path} .recover | sqlite3 recovered.db3',
         '.zstd': f'; decompress it with: zstd -d {path}',
     }
-    return f'cannot read bag {path}: {one_line(error)}{remedies.get(path.suffix, "")}'
+    # rosbags looks up the format of message definitions in a table; other keys are numbers in a damaged file
+    is_foreign = isinstance(error, KeyError) and isinstance(error.args[0], str)
+    reason = f'rosbags does not support {error}' if is_foreign else one_line(error)
+    return f'cannot read bag {path}: {reason}{remedies.get(path.suffix, "")}'
 
 
 def _reader(path: Path) -> AnyReader:

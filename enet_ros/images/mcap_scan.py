@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from mcap.reader import make_reader
@@ -52,11 +53,12 @@ def is_unfinished_mcap(path: Path) -> bool:
         return start == _MAGIC and file.read() != _MAGIC
 
 
-def read_metadata(path: Path, name: str) -> dict[str, str] | None:
-    """Return the first metadata record with this name in an mcap file; None if there is none that can be read."""
-    try:
-        with path.open('rb') as file:
-            records = StreamReader(file).records if is_unfinished_mcap(path) else make_reader(file).iter_metadata()
-            return next((entry.metadata for entry in records if isinstance(entry, Metadata) and entry.name == name), None)
-    except Exception:  # a damaged record can raise almost any exception
-        return None
+def read_metadata(path: Path, name: str) -> list[dict[str, str]]:
+    """Return the metadata records with this name in an mcap file, up to the first one that cannot be read."""
+    found = []
+    with suppress(Exception), path.open('rb') as file:  # a damaged record can raise almost any exception
+        records = StreamReader(file).records if is_unfinished_mcap(path) else make_reader(file).iter_metadata()
+        for entry in records:
+            if isinstance(entry, Metadata) and entry.name == name:
+                found.append(entry.metadata)
+    return found

@@ -11,9 +11,12 @@ from enet_ros.images.sources import Frame
 
 WINDOW = 10**9
 """Nanoseconds of recording by which an image and its ground truth may be apart."""
+MOST_WAITING = 128
+"""Images that wait for ground truth, where the times of recording stand still or go back. Twice as much ground truth is
+kept, as the window is open to both sides."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Entry:
     time: int
     """When it was recorded, in nanoseconds."""
@@ -58,8 +61,9 @@ class StampMatcher:
         while self._images:
             image = self._images[0]
             truth = self._nearest(image)
+            may_wait = now is not None and now <= image.time + WINDOW and len(self._images) <= MOST_WAITING
             # without a difference, no later one can be nearer
-            if now is not None and now <= image.time + WINDOW and (truth is None or truth.stamp != image.stamp):
+            if may_wait and (truth is None or truth.stamp != image.stamp):
                 break
             self._images.popleft()
             if truth is not None:
@@ -69,7 +73,7 @@ class StampMatcher:
                 yield image.content, None if truth is None else truth.content
         if now is not None:
             oldest = (self._images[0].time if self._images else now) - WINDOW
-            while self._truths and self._truths[0].time < oldest:
+            while self._truths and (self._truths[0].time < oldest or len(self._truths) > 2 * MOST_WAITING):
                 self._truths.popleft()
 
     def _nearest(self, image: _Entry) -> _Entry | None:

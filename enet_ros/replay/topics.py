@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from enet_ros.replay.ground_truth import ID_TYPES, read_ids
 TRUTH_TYPE = 'sensor_msgs/msg/Image'
 _METADATA = 'enet_ros'
 """Name of the metadata record of an mcap file that names the classes of a topic."""
+_EXAMINED = 5
+"""Images of a topic that are looked at: the first one can be all void."""
 _FLAT = 0.8
 """Share of neighbours with the same value from which an image can hold labels: a dark picture has noise."""
 
@@ -22,10 +25,10 @@ _FLAT = 0.8
 def find_label_topics(bag: Bag, classes: int) -> list[str]:
     """Return the topics with class ids of a model with this number of `classes`, or with ids that the bag names."""
     topics = [name for name, topic in bag.topics.items() if topic.msgtype == TRUTH_TYPE and topic.count]
-    first = bag.first(topics)
+    first = bag.first(topics, _EXAMINED)
     return [name for name in topics if _has_info(bag, f'{name}/label_info') or (
-        getattr(first.get(name), 'encoding', None) in ID_TYPES
-        and (_has_info(bag, _sibling(name)) or _holds_ids(first[name], classes)))]
+        any(getattr(message, 'encoding', None) in ID_TYPES for message in first[name])
+        and (_has_info(bag, _sibling(name)) or _hold_ids(first[name], classes)))]
 
 
 def choose_image_topic(bag: Bag, topic: str, labels_topic: str, label_topics: list[str]) -> str:
@@ -85,7 +88,7 @@ def read_class_names(bag: Bag, topic: str) -> dict[int, str] | None:
     """
     for name in (f'{topic}/label_info', _sibling(topic)):
         if _has_info(bag, name) and bag.topics[name].count:
-            info = bag.first([name]).get(name)
+            info = next(iter(bag.first([name])[name]), None)
             if info is None or isinstance(info, ImageMessageError):
                 raise EnetError(f'the class names on {name} of bag {bag.path} are damaged: '
                                 'name the classes with "classes" in a --class-map file')
@@ -107,15 +110,22 @@ def _parse_names(bag: Bag, text: str) -> dict[int, str]:
     return dict(enumerate(names))
 
 
-def _holds_ids(message: Any, classes: int) -> bool:  # noqa: ANN401 - its type is made at run time
-    """Return whether an image has nothing but ids of classes, in areas. Of one value, it can be a dark picture."""
-    try:
-        ids = read_ids(message)
-    except ImageMessageError:
-        return False  # reported when the frames are read
-    values = np.unique(ids)
-    is_flat = ids.shape[1] > 1 and np.mean(ids[:, 1:] == ids[:, :-1]) > _FLAT
-    return len(values) > 1 and bool(is_flat) and all(0 <= value < classes or value == VOID for value in values.tolist())
+def _hold_ids(messages: Sequence[Any], classes: int) -> bool:
+    """Return whether images have nothing but ids of classes, in areas. If each has one value, they can be dark pictures."""
+    has_areas = False
+    for message in messages:
+        try:
+            ids = read_ids(message)
+        except ImageMessageError:
+            continue  # reported when the frames are read
+        values = np.unique(ids)
+        if not all(0 <= value < classes or value == VOID for value in values.tolist()):
+            return False
+        if len(values) > 1:
+            has_areas = ids.shape[1] > 1 and bool(np.mean(ids[:, 1:] == ids[:, :-1]) > _FLAT)
+            if not has_areas:
+                return False
+    return has_areas
 
 
 def _has_info(bag: Bag, name: str) -> bool:

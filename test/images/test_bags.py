@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mcap.writer
 import pytest
+from mcap.well_known import MessageEncoding, SchemaEncoding
 from recordings import STORE, cut, image_message, recorded_at, write_bag, write_mcap
 from rosbags.rosbag2 import StoragePlugin, Writer
 
@@ -139,3 +141,15 @@ def test_a_bag_with_several_image_topics_asks_for_one(tmp_path: Path) -> None:
     assert open_bag(path).images('/right').count == 2
     with pytest.raises(EnetError, match='no image topic /up: choose from /left, /right'):
         open_bag(path).images('/up')
+
+
+def test_an_mcap_with_messages_that_are_not_of_ros_names_their_format(tmp_path: Path) -> None:
+    path = tmp_path / 'drive.mcap'
+    with path.open('wb') as file:
+        writer = mcap.writer.Writer(file)
+        writer.start(profile='ros2')
+        schema = writer.register_schema('foxglove.CompressedImage', SchemaEncoding.Protobuf, b'')
+        writer.add_message(writer.register_channel('/image', MessageEncoding.Protobuf, schema), 1, b'', 1)
+        writer.finish()
+    with pytest.raises(EnetError, match=f"^cannot read bag {path}: rosbags does not support 'protobuf'$"):
+        open_bag(path)

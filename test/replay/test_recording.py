@@ -22,6 +22,7 @@ from enet_ros.images.bags import Bag, RecordedMessage
 from enet_ros.labels import CAMVID
 from enet_ros.replay.class_map import ClassMap
 from enet_ros.replay.frames import ReplayFrame
+from enet_ros.replay.matching import MOST_WAITING
 from enet_ros.replay.recording import Recording, Selection, open_recording
 
 WITH_TRUTH = Selection('/image', '/labels')
@@ -331,6 +332,13 @@ def test_messages_are_kept_for_a_second_of_recording(
     stamps = [1 + number / 5 for number in range(60)]
     path = write_entries(tmp_path / 'drive', chain(*(
         frame(number, stamp=stamp, truth_stamp=stamp + offset) for number, stamp in enumerate(stamps))))
+    have_truth, most = kept_messages(path, monkeypatch)
+    # 5 Hz: labels of the last second, images and labels of the next one
+    assert len(have_truth) == 60 and most <= 3 * 5 + 5
+
+
+def kept_messages(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[bool], int]:
+    """Return for every frame whether it has ground truth, and how many messages were in memory at most."""
     kept: list[weakref.ref[object]] = []
     read = Bag.messages
 
@@ -340,13 +348,28 @@ def test_messages_are_kept_for_a_second_of_recording(
             yield recorded
 
     monkeypatch.setattr(Bag, 'messages', messages)
-    most = count = 0
+    have_truth, most = [], 0
     for entry in opened(path):
-        count += 1
-        most = max(most, sum(reference() is not None for reference in kept))
+        have_truth.append(entry.truth is not None)
         del entry
-    # 5 Hz: labels of the last second, images and labels of the next one
-    assert count == 60 and most <= 3 * 5 + 5
+        most = max(most, sum(reference() is not None for reference in kept))
+    return have_truth, most
+
+
+@pytest.mark.parametrize(('offset', 'has_truth'), [(0.0, True), (0.01, True), (0.1, False)],
+                         ids=['same stamps', 'near stamps', 'no match'])
+@pytest.mark.parametrize('step', [0, -10**8], ids=['stand still', 'go back'])
+def test_memory_is_bounded_if_the_times_of_recording_do_not_go_on(
+    step: int, offset: float, has_truth: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, path = 3 * MOST_WAITING, tmp_path / 'drive.mcap'
+    data = write_topics(path, [
+        (topic, kind, recorded_at(count) + step * number, message) for number in range(count)
+        for topic, kind, _, message in frame(number, stamp=1 + number / 5, truth_stamp=1 + number / 5 + offset)])
+    path.write_bytes(data[:-20])  # cut off: the times are those of the file
+    have_truth, most = kept_messages(path, monkeypatch)
+    assert have_truth == [has_truth] * count
+    assert most <= 3 * MOST_WAITING + 5
 
 
 def test_class_names_in_the_metadata_of_an_mcap_are_used(tmp_path: Path) -> None:
@@ -354,12 +377,15 @@ def test_class_names_in_the_metadata_of_an_mcap_are_used(tmp_path: Path) -> None
     names = ['Road', *(name for name in CAMVID.names if name != 'Road')]
     labels = scene(0)[1]
     entries = [('/image', IMAGE, 1, image(scene(0)[0], 'bgr8', 1.0)), ('/labels', IMAGE, 1, image(labels, 'mono8', 1.0))]
-    data = write_topics(path, entries, metadata={'class_names': json.dumps(names), 'labels_topic': '/labels'})
+    data = write_topics(path, entries, {'class_names': json.dumps(names), 'labels_topic': '/labels'})
     for content in (data, data[:-20]):  # finished, cut off
         path.write_bytes(content)
         (entry,) = opened(path)
         assert (entry.truth() == np.array([CAMVID.names.index(name) for name in names], np.uint8)[labels]).all()
-    write_topics(path, entries, metadata={'class_names': '{', 'labels_topic': '/labels'})
+    other = {'class_names': '[]', 'labels_topic': '/other'}
+    write_topics(path, entries, other, {'class_names': json.dumps(names), 'labels_topic': '/labels'})
+    assert (next(iter(opened(path))).truth()[labels == 0] == CAMVID.names.index('Road')).all()
+    write_topics(path, entries, {'class_names': '{', 'labels_topic': '/labels'})
     with pytest.raises(EnetError, match=r'the class names in the metadata of bag .* are not a JSON list of names'):
         opened(path)
 
@@ -379,6 +405,28 @@ def test_labels_are_not_replayed_as_camera_images(encoding: str, tmp_path: Path)
         opened(path, Selection('/image'))
     with pytest.raises(EnetError, match=r'has no camera images: its image topics are /image \(.*, 1 messages\)'):
         opened(path, Selection())
+
+
+@pytest.mark.parametrize('value', [0, 255])
+@pytest.mark.parametrize('finished', [True, False], ids=['finished', 'cut off'])
+def test_labels_that_start_with_one_value_are_not_replayed(value: int, finished: bool, tmp_path: Path) -> None:
+    blank = image(np.full((32, 48), value, np.uint8), 'mono8', 1.0)
+    path = tmp_path / 'drive.mcap'
+    data = write_topics(path, [('/labels', IMAGE, 1, blank), *chain(*(frame(number) for number in range(2)))])
+    path.write_bytes(data if finished else data[:-20])
+    with pytest.raises(EnetError, match=r'/labels of bag .* holds labels, not camera images'):
+        opened(path, Selection('/labels'))
+    assert opened(path, Selection()).info.image_topic == '/image'
+
+
+def test_a_mono_camera_that_starts_with_dark_images_is_not_taken_for_labels(tmp_path: Path) -> None:
+    dark = np.zeros((2, 32, 48), np.uint8)
+    dark[1, 8:16] = 5
+    pictures = [*dark, *(scene(number)[0][..., 0] for number in range(3))]
+    path = write_entries(tmp_path / 'drive', [
+        ('/image', IMAGE, recorded_at(number), image(np.ascontiguousarray(picture), 'mono8', 1.0 + number))
+        for number, picture in enumerate(pictures)])
+    assert len(list(opened(path, Selection()))) == 5
 
 
 def test_a_camera_beside_named_labels_is_not_taken_for_labels(tmp_path: Path) -> None:
