@@ -29,7 +29,9 @@ def test_two_cameras(small_model: Path, tmp_path: Path) -> None:
     assert list(stages) == ['send', 'wait', 'prepare', 'engine', 'publish', 'receive']
     for figures in (*stages.values(), published, received, report['end_to_end_ms']):
         assert figures['p50'] <= figures['p90'] <= figures['p99']
-    assert 0 < published['p50'] < received['p50'] < report['end_to_end_ms']['p50']
+    # 'published' ends when publish() returns: a subscriber may have the labels already, so the order of the two is open
+    for outside in (published, received):
+        assert 0 < outside['p50'] < report['end_to_end_ms']['p99']
     assert report['cpu'] > 0
     assert 20 < report['memory_mb']['now'] <= report['memory_mb']['peak']
     assert '15 images sent, 15 labels, 5.0 fps' in done.stdout
