@@ -28,7 +28,7 @@ from enet_ros.network.model_file import read_model
 from enet_ros.replay.class_map import ClassMap, read_class_map
 from enet_ros.replay.compare import Allowance, check_comparable, compare, parse_allow
 from enet_ros.replay.criteria import Criteria, Limit, parse_fail_under, read_criteria
-from enet_ros.replay.job import BAG_FAILURES, Job, Outcome, replay_bag
+from enet_ros.replay.job import BAG_FAILURES, Job, Outcome, create_segmenters, replay_bag
 from enet_ros.replay.output import PAGE_FILE, check_output, write_output
 from enet_ros.replay.parallel import replay_parallel
 from enet_ros.replay.progress import ProgressBars
@@ -98,19 +98,21 @@ def run(arguments: argparse.Namespace) -> int:
     for path in (arguments.json, arguments.save_bag, arguments.video):
         if path:
             check_writable(path)
-    spec, labels, segmenter = engine_spec(arguments, confidence=True), model.info.labels, None
+    spec, labels, segmenters = engine_spec(arguments, confidence=True), model.info.labels, None
     if arguments.mode == 'offline':
-        segmenter = Segmenter(model, spec, resize_mode=arguments.resize_mode)
+        # the processes of this machine share its cores
+        threads = arguments.threads or max(1, len(os.sched_getaffinity(0)) // arguments.jobs)
+        segmenters = create_segmenters(model, replace(spec, threads=threads), arguments.resize_mode)
         # the engine that was chosen here: every process and machine must use the same one
-        spec = replace(segmenter.engine.spec, threads=arguments.threads or len(os.sched_getaffinity(0)))
+        spec = replace(segmenters[0].engine.spec, threads=threads)
     jobs = [_job(path, arguments, spec, class_map, gates.criteria) for path in arguments.bag]
     configuration = _configuration(arguments, class_map, gates.criteria)
     if gates.other:
         gates.check_comparable(jobs, arguments.mode, labels, configuration)
     live = None
-    if segmenter:
-        outcomes = _replay_all(arguments, jobs, segmenter)
-        configuration |= {'backend': spec.backend, 'precision': spec.precision, 'device': segmenter.engine.device,
+    if segmenters:
+        outcomes = _replay_all(arguments, jobs, segmenters)
+        configuration |= {'backend': spec.backend, 'precision': spec.precision, 'device': segmenters[0].engine.device,
                           'width': spec.width, 'height': spec.height}
     else:
         outcomes, live, engine = replay_live(arguments, jobs, model)
@@ -215,20 +217,22 @@ def _configuration(
     }
 
 
-def _replay_all(arguments: argparse.Namespace, jobs: Sequence[Job], segmenter: Segmenter) -> list[Outcome]:
+def _replay_all(arguments: argparse.Namespace, jobs: Sequence[Job], segmenters: Sequence[Segmenter]) -> list[Outcome]:
     with ProgressBars(min(arguments.jobs, len(jobs))) as bars:
         if arguments.ray:
             return replay_on_ray(jobs, arguments.ray, bars)
         if arguments.jobs > 1:
             return replay_parallel(jobs, arguments.jobs, bars)
-        return [_replay(job, segmenter, bars, arguments.save_bag, arguments.video) for job in jobs]
+        return [_replay(job, segmenters, bars, arguments.save_bag, arguments.video) for job in jobs]
 
 
-def _replay(job: Job, segmenter: Segmenter, bars: ProgressBars, save_bag: Path | None, video: Path | None) -> Outcome:
+def _replay(
+    job: Job, segmenters: Sequence[Segmenter], bars: ProgressBars, save_bag: Path | None, video: Path | None
+) -> Outcome:
     def show(done: int, total: int) -> None:
         bars.show(0, job.path.name, done, total)
 
     try:
-        return replay_bag(job, segmenter, show, save_bag, video)
+        return replay_bag(job, segmenters, show, save_bag, video)
     except BAG_FAILURES as error:
         return error if isinstance(error, EnetError) else EnetError(one_line(error))

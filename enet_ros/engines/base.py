@@ -35,8 +35,8 @@ class EngineSpec:
     confidence: bool = False
     """Whether to compute the probability of the winning class, too. An engine without it does no work for it."""
     threads: int = 0
-    """Number of CPU threads that compute; 0 = all cores the process may use, and more than those count as those. Results do
-    not depend on it. Engines on a GPU ignore it."""
+    """Number of CPU threads that compute; 0 = all cores the process may use, and more than those count as those. It changes
+    the order of sums, and so the label of a rare pixel. Engines on a GPU ignore it."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,14 +1,17 @@
-"""Threads that work before and after the calling thread, in order and with a bounded number of items in between."""
+"""Threads that read ahead and work for the calling thread, in order and with a bounded number of items in between."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 Item = TypeVar('Item')
+Result = TypeVar('Result')
 
 
 class _Channel(Generic[Item]):
@@ -74,46 +77,46 @@ def read_ahead(items: Iterable[Item], size: int) -> Iterator[Iterator[Item]]:
         if channel.error:
             raise channel.error
 
-    with _running(read, channel):
-        yield received()
-
-
-@contextmanager
-def work_behind(work: Callable[[Item], object], size: int) -> Iterator[Callable[[Item], None]]:
-    """Yield a function that hands an item to `work` on another thread, and waits while `size` items are on the way.
-
-    The end of the block waits until all items are done. What `work` raises is raised by the next call of the function or at
-    the end of the block. After an exception in the block, items on the way are dropped.
-    """
-    channel: _Channel[Item] = _Channel(size)
-
-    def work_on_all() -> None:
-        try:
-            for item in channel:
-                work(item)
-        except BaseException as error:  # likewise
-            channel.error = error
-            channel.stop()
-
-    def send(item: Item) -> None:
-        if not channel.send(item) and channel.error:
-            raise channel.error
-
-    with _running(work_on_all, channel) as thread:
-        yield send
-        channel.finish()
-        thread.join()
-        if channel.error:
-            raise channel.error
-
-
-@contextmanager
-def _running(work: Callable[[], None], channel: _Channel[Item]) -> Iterator[threading.Thread]:
     # a daemon: a second interrupt while it is joined must not keep the process from ending
-    thread = threading.Thread(target=work, name=work.__name__, daemon=True)
+    thread = threading.Thread(target=read, daemon=True)
     thread.start()
     try:
-        yield thread
+        yield received()
     finally:
         channel.stop()
         thread.join()
+
+
+@contextmanager
+def map_in_order(works: Sequence[Callable[[Item], Result]], items: Iterable[Item]) -> Iterator[Iterator[Result]]:
+    """Yield an iterator over the results of `items`, in the order of `items`.
+
+    An item goes to whichever of `works` is idle. Each runs on another thread, one item at a time. At most two items for each
+    are on the way. What a work raises is raised by the iterator, in the place of the result. Leaving the block waits for the
+    items that are worked on and drops the others.
+    """
+    idle: SimpleQueue[Callable[[Item], Result]] = SimpleQueue()
+    for work in works:
+        idle.put(work)
+
+    def call(item: Item) -> Result:
+        work = idle.get()
+        try:
+            return work(item)
+        finally:
+            idle.put(work)
+
+    def results() -> Iterator[Result]:
+        pending: deque[Future[Result]] = deque()
+        for item in items:
+            pending.append(pool.submit(call, item))
+            if len(pending) == 2 * len(works):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+    pool = ThreadPoolExecutor(len(works))
+    try:
+        yield results()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -17,6 +17,7 @@ from enet_ros.images.synthetic import draw_scene
 from enet_ros.network.model_file import read_model
 from enet_ros.replay.collector import Collector
 from enet_ros.replay.frames import ReplayFrame, SegmentedFrame
+from enet_ros.replay.job import create_segmenters
 from enet_ros.replay.offline import replay_offline
 from enet_ros.replay.recording import Selection, open_recording
 from enet_ros.replay.results import BagInfo, ReplayResult
@@ -55,14 +56,14 @@ def fail(error: BaseException) -> None:
 
 
 def replay(frames: list[ReplayFrame], segmenter: Segmenter, **options: object) -> ReplayResult:
-    return replay_offline(DrawnRecording(frames), segmenter, Collector(segmenter.labels), lambda: None, **options)
+    return replay_offline(DrawnRecording(frames), [segmenter], Collector(segmenter.labels), lambda: None, **options)
 
 
 def test_every_frame_is_segmented_in_order_as_by_the_segmenter_alone(segmenter: Segmenter) -> None:
     seen: list[SegmentedFrame] = []
     counted: list[int] = []
     frames = [drawn(number) for number in range(20)]
-    result = replay_offline(DrawnRecording(frames), segmenter, Collector(segmenter.labels), lambda: counted.append(1),
+    result = replay_offline(DrawnRecording(frames), [segmenter], Collector(segmenter.labels), lambda: counted.append(1),
                             [seen.append])
     assert [frame.name for frame in result.frames] == [f'frame{number}' for number in range(20)]
     assert len(counted) == 20
@@ -123,7 +124,7 @@ def test_what_goes_wrong_anywhere_is_raised_and_ends_all_threads(
     progress = partial(fail, error) if where == 'progress' else lambda: None
     before = threading.active_count()
     with pytest.raises(type(error)):
-        replay_offline(DrawnRecording(frames), segmenter, Collector(segmenter.labels), progress, outputs)
+        replay_offline(DrawnRecording(frames), [segmenter], Collector(segmenter.labels), progress, outputs)
     assert threading.active_count() == before
 
 
@@ -131,7 +132,34 @@ def test_two_replays_of_a_bag_give_the_same_but_for_timing(segmenter: Segmenter,
     bag = write_mcap(tmp_path / 'drive.mcap', 12)
     recording = open_recording(bag, Selection(), None, segmenter.labels)
     one, two = (
-        replay_offline(recording, segmenter, Collector(segmenter.labels), lambda: None) for _ in range(2)
+        replay_offline(recording, [segmenter], Collector(segmenter.labels), lambda: None) for _ in range(2)
     )
     assert one.frames == two.frames and one.bag == two.bag and len(one.frames) == 12
     assert np.array_equal(one.confidence_histogram, two.confidence_histogram)
+
+
+@pytest.mark.parametrize(('backend', 'threads', 'expected'), [
+    ('openvino', 2, [1, 1]), ('openvino', 1, [1]), ('torch', 2, [2]),
+], ids=['openvino', 'openvino, one thread', 'torch'])
+def test_openvino_gets_an_engine_for_each_thread(
+    backend: str, threads: int, expected: list[int], shipped_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('os.sched_getaffinity', lambda process: {0, 1})
+    spec = EngineSpec(backend, width=96, height=64, threads=threads)
+    segmenters = create_segmenters(read_model(shipped_model), spec, 'crop')
+    assert [segmenter.engine.spec.threads for segmenter in segmenters] == expected
+    assert len({id(segmenter.engine) for segmenter in segmenters}) == len(expected)
+
+
+def test_several_engines_give_the_result_of_one(shipped_model: Path) -> None:
+    spec = EngineSpec('openvino', width=96, height=64, threads=1, confidence=True)
+    segmenters = [Segmenter(read_model(shipped_model), spec) for _ in range(3)]
+    frames = [drawn(number) for number in range(20)]
+    frames[7] = replace(frames[7], frame=replace(frames[7].frame, decode=partial(fail, ImageMessageError('bad encoding'))))
+    one, three = (
+        replay_offline(DrawnRecording(frames), some, Collector(segmenters[0].labels), lambda: None)
+        for some in (segmenters[:1], segmenters)
+    )
+    assert one.frames == three.frames
+    assert one.coverage == three.coverage and three.coverage.refused == 1
+    assert np.array_equal(one.confusion, three.confusion)

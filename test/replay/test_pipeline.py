@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
-from enet_ros.replay.pipeline import read_ahead, work_behind
+from enet_ros.replay.pipeline import map_in_order, read_ahead
 
 
 def counted(limit: int, started: list[int]) -> Iterator[int]:
@@ -54,36 +56,66 @@ def test_an_error_while_reading_comes_after_the_items_before_it() -> None:
     assert received == list(range(5))
 
 
-def test_work_is_done_in_order_before_the_block_ends() -> None:
-    done: list[int] = []
-    with work_behind(done.append, 2) as send:
-        for number in range(50):
-            send(number)
-    assert done == list(range(50))
+def test_results_come_in_the_order_of_the_items() -> None:
+    first_may_end = threading.Event()
+
+    def work(number: int) -> tuple[int, int]:
+        if number == 0:
+            assert first_may_end.wait(10)
+        if number == 2:
+            first_may_end.set()  # so the other thread has gone on
+        return number, threading.get_ident()
+
+    with map_in_order([work, work], range(50)) as results:
+        done = list(results)
+    assert [number for number, _ in done] == list(range(50))
+    assert len({ident for _, ident in done} - {threading.get_ident()}) == 2
+
+
+def test_each_work_has_one_item_at_a_time_and_what_is_on_the_way_is_bounded() -> None:
+    started: list[int] = []
+    busy = [threading.Lock(), threading.Lock()]
+
+    def work(lock: threading.Lock, number: int) -> int:
+        assert lock.acquire(blocking=False)
+        time.sleep(0.001)
+        lock.release()
+        return number
+
+    with map_in_order([partial(work, lock) for lock in busy], counted(100, started)) as results:
+        for number in results:
+            assert len(started) <= number + 4
+    assert len(started) == 100
 
 
 @pytest.mark.parametrize('items', [1, 100], ids=['at the end', 'while items are sent'])
-def test_an_error_of_the_work_is_raised(items: int) -> None:
-    def fail(number: int) -> None:
-        raise ValueError(f'item {number}')
+def test_an_error_of_the_work_is_raised_in_the_place_of_its_result(items: int) -> None:
+    def fail(number: int) -> int:
+        if number == items - 1:
+            raise ValueError(f'item {number}')
+        return number
 
-    with pytest.raises(ValueError, match='item 0'), work_behind(fail, 2) as send:
-        for number in range(items):
-            send(number)
+    received = []
+    with pytest.raises(ValueError, match=f'item {items - 1}'), map_in_order([fail, fail], range(200)) as results:
+        for number in results:
+            received.append(number)
+    assert received == list(range(items - 1))
 
 
 def test_an_interrupt_drops_what_is_on_the_way() -> None:
     done: list[int] = []
     may_work = threading.Event()
 
-    def work(number: int) -> None:
-        may_work.wait(10)
+    def work(number: int) -> int:
+        if number >= 2:
+            may_work.wait(10)
         done.append(number)
+        return number
 
-    with pytest.raises(KeyboardInterrupt), read_ahead(counted(1000, []), 4) as items, work_behind(work, 4) as send:
-        for number in items:
-            send(number)
-            if number == 3:
+    with (pytest.raises(KeyboardInterrupt), read_ahead(counted(1000, []), 4) as items,
+          map_in_order([work, work], items) as results):
+        for number in results:
+            if number == 1:
                 threading.Timer(0.2, may_work.set).start()
                 raise KeyboardInterrupt
-    assert done == [0]
+    assert len(done) <= 4
