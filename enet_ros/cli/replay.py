@@ -10,17 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from enet_ros.cli.arguments import (
-    add_json_argument,
-    add_segmenter_arguments,
-    engine_spec,
-    natural_seconds,
-    positive_integer,
-    positive_number,
-)
-from enet_ros.cli.replay_live import add_live_arguments, check_live_usage, replay_live
+from enet_ros.cli.arguments import engine_spec
+from enet_ros.cli.replay_arguments import add_arguments, check_usage
+from enet_ros.cli.replay_live import replay_live
 from enet_ros.engines.base import EngineSpec
-from enet_ros.errors import EnetError, UsageError, one_line
+from enet_ros.errors import EnetError, one_line
 from enet_ros.exit_codes import ExitCode
 from enet_ros.files import check_writable
 from enet_ros.labels import LabelSet
@@ -54,43 +48,13 @@ def add_command(commands: Commands) -> None:
         epilog='The exit code is 3 if a gate was not passed, and else 4 if anything that was selected could not be read or '
                'compared; the report says what.',
     )
-    parser.add_argument('bag', type=Path, nargs='+', metavar='BAG', help='a folder with metadata.yaml, or a .mcap file')
-    parser.add_argument('--report', type=Path, required=True, metavar='DIR', help='folder for report.json and report.html')
-    parser.add_argument('--mode', choices=('offline', 'live'), default='offline',
-                        help='segment every image without ROS (offline, default), or play the bag to a running node (live)')
-    add_json_argument(parser)
-    choice = parser.add_argument_group('what to replay')
-    choice.add_argument('--image-topic', default='', metavar='TOPIC', help='image topic of a bag that has several')
-    choice.add_argument('--labels-topic', default='', metavar='TOPIC',
-                        help='topic with the ground truth: class ids (mono8, mono16, 32SC1) or colours')
-    choice.add_argument('--tolerance', type=natural_seconds, default=0.02, metavar='S',
-                        help='largest difference between the stamps of an image and its ground truth (default: 0.02)')
-    choice.add_argument('--class-map', type=Path, metavar='FILE',
-                        help='YAML file that maps the classes of the ground truth to those of the model')
-    choice.add_argument('--start', type=natural_seconds, default=0.0, metavar='S', help='skip the first seconds of each bag')
-    choice.add_argument('--duration', type=positive_number, metavar='S', help='replay at most these seconds of each bag')
-    choice.add_argument('--every', type=positive_integer, default=1, metavar='N', help='replay every Nth image (default: 1)')
-    choice.add_argument('--max-frames', type=positive_integer, metavar='N', help='replay at most N images of each bag')
-    gates = parser.add_argument_group('gates')
-    gates.add_argument('--fail-under', metavar='NAME=LIMIT,...', help='limits, such as mean_iou=0.60,p99_ms=80')
-    gates.add_argument('--criteria', type=Path, metavar='FILE', help='YAML file with limits and ignored times')
-    gates.add_argument('--compare', type=Path, metavar='FILE', help='report.json to compare with')
-    gates.add_argument('--allow', metavar='NAME=CHANGE,...',
-                       help='changes for the worse that --compare accepts, such as mean_iou=-0.01,p99_ms=+10%%')
-    several = parser.add_argument_group('several bags')
-    several.add_argument('--jobs', type=positive_integer, default=1, metavar='N', help='replay N bags at the same time')
-    several.add_argument('--ray', metavar='ADDRESS', help='replay the bags on the Ray cluster at this address')
-    outputs = parser.add_argument_group('other outputs, of one bag')
-    outputs.add_argument('--save-bag', type=Path, metavar='FILE', help='write images, labels and overlays to an mcap file')
-    outputs.add_argument('--video', type=Path, metavar='FILE', help='write the overlays to an mp4 file')
-    add_live_arguments(parser)
-    add_segmenter_arguments(parser)
+    add_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay the bags, write the report and print a summary."""
-    _check_usage(arguments)
+    check_usage(arguments)
     model = read_model(arguments.model)
     gates = _Gates.of(arguments, model.info.labels.names)
     class_map = read_class_map(arguments.class_map) if arguments.class_map else None
@@ -164,34 +128,6 @@ class _Gates:
         assert self.other is not None
         known = {'mode': mode, 'model': {'classes': labels.names}, 'configuration': configuration, 'bags': bags}
         check_comparable(known, self.other)
-
-
-def _check_usage(arguments: argparse.Namespace) -> None:
-    several = len(arguments.bag) > 1 or arguments.jobs > 1 or arguments.ray
-    options = {
-        '--node': arguments.node, '--rate': arguments.rate, '--find-rate': arguments.find_rate, '--jobs': arguments.jobs > 1,
-        '--ray': arguments.ray, '--save-bag': arguments.save_bag, '--video': arguments.video,
-    }
-    given = {name for name, value in options.items() if value}
-    if arguments.mode == 'offline' and (wrong := given & {'--node', '--rate', '--find-rate'}):
-        raise UsageError(f'{min(wrong)} needs --mode live')
-    if arguments.mode == 'live' and (wrong := given & {'--jobs', '--ray'}):
-        raise UsageError(f'{min(wrong)} needs --mode offline: bags that are played at the same time slow each other down')
-    check_live_usage(arguments)
-    if given >= {'--jobs', '--ray'}:
-        raise UsageError('--jobs is for this machine and --ray for a cluster: use one of them')
-    if several and (wrong := given & {'--save-bag', '--video'}):
-        raise UsageError(f'{min(wrong)} needs a single BAG, without --jobs and --ray')
-    for option, path, suffix in (('--save-bag', arguments.save_bag, '.mcap'), ('--video', arguments.video, '.mp4')):
-        if path and path.suffix != suffix:
-            raise UsageError(f'{option} {path}: use a name that ends in {suffix}')
-    if arguments.allow is not None and not arguments.compare:
-        raise UsageError('--allow needs --compare')
-    paths = [path.resolve() for path in arguments.bag]
-    if arguments.save_bag and arguments.save_bag.resolve() in paths:
-        raise UsageError(f'--save-bag {arguments.save_bag} is the bag to replay: choose another name')
-    if twice := next((path for path in arguments.bag if paths.count(path.resolve()) > 1), None):
-        raise UsageError(f'{twice} is given twice: its frames would count twice')
 
 
 def _job(

@@ -6,39 +6,12 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from enet_ros.cli.arguments import positive_number
-from enet_ros.errors import EnetError, UsageError, one_line
+from enet_ros.errors import EnetError, one_line
 from enet_ros.network.model_file import ModelFile
 from enet_ros.replay.exports import saving
 from enet_ros.replay.job import BAG_FAILURES, Job, Outcome
 from enet_ros.replay.progress import ProgressBars
 from enet_ros.replay.recording import open_recording
-
-# parameters of the node, which a running node has already
-_ENGINE_DEFAULTS = {'backend': 'auto', 'precision': 'auto', 'threads': 0, 'size': (0, 0), 'resize_mode': 'stretch'}
-
-
-def add_live_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that `replay_live` reads."""
-    live = parser.add_argument_group('live')
-    live.add_argument('--node', metavar='NAME', help='use this running node instead of starting one')
-    live.add_argument('--rate', type=positive_number, metavar='X', help='play X times as fast as recorded (default: 1)')
-    live.add_argument('--find-rate', action='store_true', help='search the highest rate with under 1 %% drops')
-
-
-def check_live_usage(arguments: argparse.Namespace) -> None:
-    """Check what argparse cannot.
-
-    Raises:
-        UsageError: two arguments do not go together.
-
-    """
-    if arguments.find_rate and len(arguments.bag) > 1:
-        raise UsageError('--find-rate needs a single BAG')
-    given = [name for name, default in _ENGINE_DEFAULTS.items() if getattr(arguments, name) != default]
-    if arguments.node and given:
-        option = given[0].replace('_', '-')
-        raise UsageError(f'--{option} is a parameter of the node: set it when you start {arguments.node}')
 
 
 def replay_live(
