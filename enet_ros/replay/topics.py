@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from enet_ros.errors import EnetError, ImageMessageError
-from enet_ros.images.bags import LABEL_INFO_TYPE, Bag
+from enet_ros.images.bag_reader import LABEL_INFO_TYPE
+from enet_ros.images.bags import Bag
 from enet_ros.labels import VOID
 from enet_ros.replay.ground_truth import ID_TYPES, read_ids
 
