@@ -13,8 +13,9 @@ from heapq import heapify, heappop, heappush
 from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
 from mcap.records import Chunk
+from mcap.stream_reader import get_chunk_data_stream
 from rosbags.interfaces import Connection
-from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, decompress
+from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader
 
 _RECORD = struct.Struct('<BQ')  # opcode, number of bytes that follow
 _MESSAGE = struct.Struct('<HIQQ')  # channel, sequence number, time of recording, time of publishing
@@ -55,9 +56,9 @@ class McapChunkReader(McapReader):
         assert self.bio
         self.bio.seek(index.chunk_start_offset + _RECORD.size)
         chunk = Chunk.read(ReadDataStream(self.bio))
-        records = memoryview(decompress(chunk.data, chunk.compression, chunk.uncompressed_size, chunk.uncompressed_crc))
-        position = 0
-        while position < len(records):
+        stream, end = get_chunk_data_stream(chunk, validate_crc=True)
+        records, position = memoryview(stream.read(end)), 0
+        while position < end:
             opcode, size = _RECORD.unpack_from(records, position)
             position += _RECORD.size
             if opcode == Opcode.MESSAGE:

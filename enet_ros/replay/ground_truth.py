@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,7 +46,8 @@ def read_truth(message: Any, table: TruthTable) -> NDArray[np.uint8]:  # noqa: A
     ids = read_ids(message)
     if ids.dtype.itemsize > 2 and (outside := ids[(ids < 0) | (ids >= len(table.by_id))]).size:
         raise _unknown_id(int(outside[0]), table)
-    found = table.by_id[ids]
+    # OpenCV's table is faster than indexing, but only for 8 bits
+    found = cv2.LUT(ids, table.by_id[:256]) if ids.dtype == np.uint8 else table.by_id[ids]
     if found.min() < 0:
         raise _unknown_id(int(ids[found < 0][0]), table)
     return found.astype(np.uint8)
