@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import shutil
+import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +17,7 @@ from typing import Any
 
 from enet_ros.errors import EnetError, ImageMessageError, IncompleteInputError, one_line
 from enet_ros.images.bag_reader import TYPES, bag_reader, read_topics
+from enet_ros.images.decompressed_bag import decompressed
 from enet_ros.images.mcap_scan import McapScan, is_unfinished_mcap, read_metadata
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
@@ -49,6 +52,8 @@ class Bag:
     topics: Mapping[str, Topic]
     finished: bool
     """False for an mcap file whose recording was cut off."""
+    storage: Path
+    """What is read: `path`, or a temporary folder with the bag without compression, which is removed with this object."""
 
     def image_topics(self) -> dict[str, Topic]:
         """Return the topics with images."""
@@ -88,7 +93,7 @@ class Bag:
         found: dict[str, list[Any]] = {topic: [] for topic in topics}
         with suppress(Exception):  # a damaged bag: `messages` says so
             if self.finished:
-                with bag_reader(self.path) as bag:
+                with bag_reader(self.storage) as bag:
                     for topic in topics:
                         for connection, _, data in islice(read_topics(bag, [topic]), count):
                             found[topic].append(_deserialize(bag.deserialize, data, connection.msgtype))
@@ -103,7 +108,7 @@ class Bag:
     def seconds(self, topic: str) -> float:
         """Return the time from the first to the last message of a topic that can be read; 0 without messages."""
         if self.finished:
-            with suppress(Exception), bag_reader(self.path) as bag:  # a damaged bag is read from its start below
+            with suppress(Exception), bag_reader(self.storage) as bag:  # a damaged bag is read from its start below
                 first = next((time for _, time, _ in read_topics(bag, [topic])), None)
                 window = 10**9
                 while first is not None:  # from the end of the bag, so that little is read
@@ -118,7 +123,7 @@ class Bag:
 
     def metadata(self, name: str) -> Iterator[Mapping[str, str]]:
         """Yield the metadata records with this name of all mcap files."""
-        for file in [self.path] if self.path.is_file() else sorted(self.path.iterdir()):
+        for file in [self.storage] if self.storage.is_file() else sorted(self.storage.iterdir()):
             if file.suffix.lower() == '.mcap':
                 yield from read_metadata(file, name)
 
@@ -126,7 +131,7 @@ class Bag:
         count, reason = 0, 'the rest is missing'
         total = sum(self.topics[topic].count for topic in topics)
         try:
-            with bag_reader(self.path) as bag:
+            with bag_reader(self.storage) as bag:
                 for connection, time, data in read_topics(bag, topics):
                     # not deserialized later: the reader forgets its types when it closes
                     message = _deserialize(bag.deserialize, data, connection.msgtype)
@@ -172,18 +177,23 @@ def open_bag(path: Path) -> Bag:
         EnetError: the bag cannot be read.
 
     """
-    if not is_unfinished_mcap(path):
-        return _open_finished(path)
-    counts = Counter((channel.topic, msgtype) for msgtype, channel, _ in McapScan(path))
-    return Bag(path, _topics([(*key, count) for key, count in counts.items()]), False)
-
-
-def _open_finished(path: Path) -> Bag:
+    if is_unfinished_mcap(path):
+        counts = Counter((channel.topic, msgtype) for msgtype, channel, _ in McapScan(path))
+        return Bag(path, _topics([(*key, count) for key, count in counts.items()]), False, path)
+    folder = decompressed(path)
     try:
-        with bag_reader(path) as reader:
-            return Bag(path, _topics([(each.topic, each.msgtype, each.msgcount) for each in reader.connections]), True)
-    except Exception as error:  # rosbags raises exceptions of many types for a damaged file
-        raise EnetError(_refusal(path, error)) from error
+        with bag_reader(folder or path) as reader:
+            topics = _topics([(each.topic, each.msgtype, each.msgcount) for each in reader.connections])
+        bag = Bag(path, topics, True, folder or path)
+    except BaseException as error:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, Exception):  # rosbags raises exceptions of many types for a damaged file
+            raise EnetError(_refusal(path, error)) from error
+        raise
+    if folder:
+        weakref.finalize(bag, shutil.rmtree, folder, ignore_errors=True)
+    return bag
 
 
 def _topics(counts: Sequence[tuple[str, str, int]]) -> dict[str, Topic]:
