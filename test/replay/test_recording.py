@@ -120,3 +120,27 @@ def test_the_progress_total_is_that_of_the_selected_part(drive: Path) -> None:
     assert opened(drive).count == 10
     assert opened(drive, Selection('/image', '/labels', start=0.9, every=2)).count in (2, 3)
     assert opened(drive, Selection('/image', '/labels', max_frames=3)).count == 3
+
+
+@pytest.mark.parametrize(('selection', 'expected'), [
+    ({}, 5.0), ({'every': 4}, 1.25), ({'start': 0.5, 'duration': 0.6}, 5.0), ({'max_frames': 1}, 5.0),
+], ids=['all', 'every', 'a part of the time', 'one frame'])
+def test_the_rate_is_that_of_the_selected_frames(drive: Path, selection: dict[str, object], expected: float) -> None:
+    assert opened(drive, Selection('/image', '/labels', **selection)).rate == pytest.approx(expected)
+
+
+def test_the_rate_of_a_bag_that_was_cut_off_is_that_of_what_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / 'drive.mcap'
+    whole = write_topics(path, chain(*(frame(number) for number in range(10))))
+    path.write_bytes(whole[:len(whole) // 2])
+    assert opened(path).info.images < 10
+    assert opened(path).rate == pytest.approx(5.0)
+    assert opened(path, Selection('/image', '/labels', every=2)).rate == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize('times', [[3], [3, 3, 3]], ids=['one image', 'one time'])
+def test_the_rate_without_a_duration_is_10(times: list[int], tmp_path: Path) -> None:
+    entries = [(topic, kind, recorded_at(time), data) for number, time in enumerate(times)
+               for topic, kind, _, data in frame(number)]
+    recording = opened(write_entries(tmp_path / 'drive', entries))
+    assert recording.rate == 10 and len(list(recording)) == len(times)
