@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import numpy as np
 import pytest
 from helpers import ROOT
 from numpy.typing import NDArray
+from resource_limits import file_size_limit
 
 from enet_ros.datasets.prepared import read_dataset
 from enet_ros.datasets.source import Pair, SourceDataset
@@ -218,13 +218,8 @@ def test_a_full_disk_is_a_one_line_error_and_can_be_resumed(room: int, source: S
         for pair in pairs:
             write_image(pair.image_path, np.zeros((96, 128, 3), np.uint8))
             write_image(pair.labels_path, np.random.default_rng(0).integers(0, 3, (96, 128), np.uint8))
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))  # a test's substitute for a full disk
-        with pytest.raises(EnetError, match=r'cannot write .*out/.*: File too large$'):
-            write_dataset(tmp_path / 'out', source, on_bad=lambda error: None)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    with file_size_limit(room), pytest.raises(EnetError, match=r'cannot write .*out/.*: File too large$'):
+        write_dataset(tmp_path / 'out', source, on_bad=lambda error: None)
     for path in (tmp_path / 'out').rglob('*.png'):
         assert cv2.imread(str(path)) is not None
     write_dataset(tmp_path / 'out', source)
