@@ -9,7 +9,8 @@ from typing import Any
 
 from enet_ros.errors import EnetError, one_line
 from enet_ros.files import check_writable, replacing
-from enet_ros.replay.page import BagPictures, check_page_packages, render_page
+from enet_ros.replay.page import check_page_packages, render_page
+from enet_ros.replay.page_pictures import BagPictures
 from enet_ros.replay.report_file import REPORT_FILE, write_report
 
 PAGE_FILE = 'report.html'

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +11,11 @@ import numpy as np
 
 from enet_ros.errors import EnetError
 from enet_ros.replay.page_confusion import ConfusionTable, confusion_table
+from enet_ros.replay.page_pictures import BagPictures, choose_pictures, frame_span, picture_bytes
 from enet_ros.replay.page_summary import Report, change_verdict, changes, key_figures, latencies, notes
-from enet_ros.replay.results import Picture
-
-BagPictures = tuple[Sequence[Picture], Sequence[Picture]]
-"""The worst and the typical frames of a bag."""
 
 PAGE_BYTES = 15_000_000
 """Pictures are left out until a page is smaller."""
-PICTURE_BYTES = 7_000_000
-"""Of all pictures, at most. A page without pictures has 5 MB, most of it Plotly, and 0.1 MB for each bag."""
 LINE_POINTS = 6000
 """Points of each line over time, of all bags together. A bag has at least `MIN_LINE_POINTS`."""
 MIN_LINE_POINTS = 200
@@ -48,18 +40,17 @@ def render_page(report: Report, pictures: Sequence[BagPictures]) -> str:
 
     Args:
         report: The content of report.json.
-        pictures: Pictures of each of `report['bags']`. What exceeds `PICTURE_BYTES` or `PAGE_BYTES` is left out, and the
-            page says so.
+        pictures: Pictures of each of `report['bags']`. What does not fit is left out, and the page says so.
 
     Raises:
         EnetError: Jinja2 or plotly is missing.
 
     """
     check_page_packages()
-    shown, left_out = _choose(report, pictures, PICTURE_BYTES)
+    shown, left_out = choose_pictures(report, pictures)
     page = _render(report, shown, left_out)
     while shown and (excess := len(page.encode('utf-8', 'replace')) - PAGE_BYTES) >= 0:
-        shown, left_out = _choose(report, pictures, _bytes(*(picture['layers'] for picture in shown)) - excess - 1)
+        shown, left_out = choose_pictures(report, pictures, picture_bytes(shown) - excess - 1)
         page = _render(report, shown, left_out)
     return page
 
@@ -114,7 +105,7 @@ def _charts_of_bags(report: Report, pictures: Sequence[dict[str, Any]]) -> tuple
     columns = [('mean IoU', frames['mean_iou']), ('confidence', frames['confidence']), ('label flips', frames['flips']),
                ('latency, ms', report['timing']['frames_ms'])]
     for number, bag in enumerate(report['bags']):
-        indices = range(*_span(frames['bag'], number))
+        indices = range(*frame_span(frames['bag'], number))
         seconds = [frames['seconds'][index] for index in indices]
         series = [(title, [column[index] for index in indices]) for title, column in columns]
         known = [(title, values) for title, values in series if any(value is not None for value in values)]
@@ -133,11 +124,6 @@ def _charts_of_bags(report: Report, pictures: Sequence[dict[str, Any]]) -> tuple
             'thinned': limit if len(indices) > limit else 0, 'intervals': list(_intervals(seconds, known)),
         })
     return charts, bags
-
-
-def _span(owners: Sequence[int], number: int) -> tuple[int, int]:
-    """Return the first frame of a bag and the one after its last; `owners` are the sorted bag numbers of all frames."""
-    return bisect_left(owners, number), bisect_right(owners, number)
 
 
 def _intervals(seconds: Sequence[float], series: Sequence[tuple[str, Sequence[float | None]]]) -> Iterator[dict[str, Any]]:
@@ -171,47 +157,6 @@ def _tenths(report: Report) -> list[tuple[float, float, float]]:
     sums, _ = np.histogram(np.linspace(0, 1, len(counts)), edges, weights=counts)
     shares = sums / max(1, counts.sum())
     return list(zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist()))
-
-
-def _choose(
-    report: Report, pictures: Sequence[BagPictures], most: int
-) -> tuple[list[dict[str, Any]], int]:
-    """Return the pictures that fit into `most` bytes, and how many do not. All bags get as many, as far as possible."""
-    frames = report['frames']
-    candidates = []
-    for number, (worst, typical) in enumerate(pictures):
-        first, _ = _span(frames['bag'], number)
-        candidates.append([
-            (number, kind, rank, first + picture.frame, picture)
-            for rank, pair in enumerate(zip_longest(worst, typical))
-            for kind, picture in zip(('worst', 'typical'), pair) if picture
-        ])
-    chosen, size = [], 0
-    for candidate in (entry for entries in zip_longest(*candidates) for entry in entries if entry):
-        *place, picture = candidate
-        layers = _layers(picture)
-        size += _bytes(layers)
-        if size > most:
-            break
-        chosen.append((*place, layers))
-    chosen.sort(key=lambda candidate: (candidate[0], candidate[1] != 'worst', candidate[2]))
-    shown = [{
-        'bag': report['bags'][number]['name'], 'kind': kind, 'rank': rank + 1, 'frame': frame, 'name': frames['name'][frame],
-        **{key: frames[key][frame] for key in ('seconds', 'mean_iou', 'accuracy', 'confidence', 'flips')},
-        'layers': layers,
-    } for number, kind, rank, frame, layers in chosen]
-    return shown, sum(map(len, candidates)) - len(chosen)
-
-
-def _layers(picture: Picture) -> list[dict[str, str]]:
-    layers = (('image', 'jpeg', picture.image), ('labels', 'png', picture.labels), ('ground truth', 'png', picture.truth),
-              ('difference', 'png', picture.difference))
-    return [{'title': title, 'source': f'data:image/{form};base64,{b64encode(data).decode()}'}
-            for title, form, data in layers if data]
-
-
-def _bytes(*pictures: Sequence[Mapping[str, str]]) -> int:
-    return sum(len(layer['source']) for layers in pictures for layer in layers)
 
 
 def _listed_frames(report: Report, confusion: ConfusionTable | None) -> dict[int, dict[str, Any]]:

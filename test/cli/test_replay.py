@@ -198,7 +198,8 @@ def test_a_full_disk_is_one_line_and_leaves_neither_file(bag: Path, tmp_path: Pa
         done = enet_process('replay', bag, '--report', tmp_path / 'out', '--backend', 'openvino', '--size', '96x64', code=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert 'enet: cannot write' in done.stderr.splitlines()[-1] and 'File too large' in done.stderr.splitlines()[-1]
+    page = tmp_path / 'out' / 'report.html'
+    assert done.stderr.splitlines()[-1].startswith(f'enet: cannot write {page}: ') and 'File too large' in done.stderr
     assert not list((tmp_path / 'out').iterdir())
 
 

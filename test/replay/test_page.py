@@ -20,7 +20,8 @@ from enet_ros.labels import LabelSet
 from enet_ros.network.architecture import ENetArchitecture
 from enet_ros.replay.compare import compare
 from enet_ros.replay.criteria import parse_fail_under
-from enet_ros.replay.page import BagPictures, check_page_packages, render_page
+from enet_ros.replay.page import check_page_packages, render_page
+from enet_ros.replay.page_pictures import BagPictures
 from enet_ros.replay.report import build_report
 from enet_ros.replay.results import Coverage, Picture, ReplayResult
 from enet_ros.replay.verdict import judge
