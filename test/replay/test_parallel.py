@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -16,12 +17,15 @@ from recordings import cut, write_mcap
 
 from enet_ros.engines.base import EngineSpec
 from enet_ros.errors import EnetError
-from enet_ros.replay.job import Job, replay_job
+from enet_ros.network.model_file import read_model
+from enet_ros.replay.job import Job, Outcome, replay_job
 from enet_ros.replay.parallel import replay_parallel
 from enet_ros.replay.progress import ProgressBars
 from enet_ros.replay.ray_cluster import replay_on_ray
 from enet_ros.replay.recording import Selection
+from enet_ros.replay.report import build_report
 from enet_ros.replay.results import ReplayResult
+from enet_ros.replay.verdict import judge
 
 SPEC = EngineSpec('openvino', 'fp32', 96, 64, confidence=True, threads=1)
 
@@ -47,21 +51,38 @@ def comparable(outcome: object) -> object:
             outcome.confusion_frames, outcome.confidence_histogram.tolist(), outcome.worst, outcome.typical)
 
 
-def one_by_one(jobs: list[Job]) -> list[object]:
-    outcomes = []
+def report(jobs: list[Job], outcomes: list[Outcome]) -> str:
+    """Return report.json without its timing."""
+    results = [outcome for outcome in outcomes if isinstance(outcome, ReplayResult)]
+    failed = [(job.path.name, outcome) for job, outcome in zip(jobs, outcomes) if isinstance(outcome, EnetError)]
+    whole = build_report(results, failed, read_model(jobs[0].model), {}, 'offline')
+    judge(whole)
+    assert whole.pop('timing')
+    return json.dumps(whole)
+
+
+def one_by_one(jobs: list[Job]) -> list[Outcome]:
+    outcomes: list[Outcome] = []
     for job in jobs:
         try:
-            outcomes.append(comparable(replay_job(job, lambda done, total: None)))
+            outcomes.append(replay_job(job, lambda done, total: None))
         except EnetError as error:
-            outcomes.append(comparable(error))
+            outcomes.append(error)
     return outcomes
+
+
+def assert_same(jobs: list[Job], outcomes: list[Outcome]) -> None:
+    """Check that pictures and the whole report but its timing are those of a replay one by one."""
+    expected = one_by_one(jobs)
+    assert list(map(comparable, outcomes)) == list(map(comparable, expected))
+    assert report(jobs, outcomes) == report(jobs, expected)
 
 
 def test_processes_give_the_same_as_one_by_one(jobs: list[Job]) -> None:
     with ProgressBars(2) as bars:
         outcomes = replay_parallel(jobs, 2, bars)
     assert [isinstance(outcome, ReplayResult) for outcome in outcomes] == [True, False, False, True, True]
-    assert list(map(comparable, outcomes)) == one_by_one(jobs)
+    assert_same(jobs, outcomes)
     assert outcomes[3].coverage.problems and not outcomes[4].coverage.problems
     assert multiprocessing.active_children() == []
 
@@ -122,7 +143,7 @@ def test_ray_gives_the_same_as_one_by_one(jobs: list[Job], ray_address: str) -> 
         except EnetError as error:  # Ray is still starting
             assert 'cannot connect to Ray' in str(error) and time.monotonic() < deadline, error
             time.sleep(1)
-    assert list(map(comparable, outcomes)) == one_by_one(jobs)
+    assert_same(jobs, outcomes)
 
 
 def test_an_address_without_ray_is_refused_in_one_line(jobs: list[Job]) -> None:
