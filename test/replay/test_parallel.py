@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -111,6 +112,30 @@ def test_an_interrupt_ends_the_processes(jobs: list[Job]) -> None:
     with pytest.raises(KeyboardInterrupt), Interrupt(2) as bars:
         replay_parallel(jobs, 2, bars)
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGKILL], ids=['interrupted', 'killed'])
+def test_the_processes_do_not_outlive_the_command(jobs: list[Job], tmp_path: Path, number: signal.Signals) -> None:
+    bags = [str(job.path) for job in (jobs[0], jobs[4])]
+    command = [sys.executable, '-m', 'enet_ros.cli.main', 'replay', *bags, '--jobs', '2', '--report', tmp_path / 'out']
+    replay = subprocess.Popen(command, text=True, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        children = Path(f'/proc/{replay.pid}/task/{replay.pid}/children')
+        deadline = time.monotonic() + 60
+        while len(children.read_text().split()) < 3:  # one is the resource tracker of multiprocessing
+            assert replay.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(0.5)  # they run Python code by now
+        if number is signal.SIGINT:
+            os.killpg(replay.pid, number)  # as a terminal does
+        else:
+            replay.send_signal(number)
+        _, errors = replay.communicate(timeout=60)  # the processes have the same stream: also waits for them
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(replay.pid, signal.SIGKILL)
+    expected = (130, 'enet: interrupted') if number is signal.SIGINT else (-signal.SIGKILL, '')
+    assert (replay.returncode, ''.join(errors.splitlines()[-1:])) == expected and 'Traceback' not in errors
 
 
 @pytest.fixture
