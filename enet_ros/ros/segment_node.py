@@ -32,7 +32,7 @@ from enet_ros.images.messages import ImageReader
 from enet_ros.network.model_file import read_model
 from enet_ros.resources import default_model
 from enet_ros.ros.bond import ManagerBond
-from enet_ros.ros.camera import Camera
+from enet_ros.ros.camera import Camera, image_name
 from enet_ros.ros.diagnostics import CameraReport, DiagnosticsPublisher, describe_configuration
 from enet_ros.ros.executor import make_executor
 from enet_ros.ros.label_info import LabelInfo
@@ -49,6 +49,16 @@ from enet_ros.segmenter import Segmenter
 
 RCLError, UnknownROSArgsError = rclpy_implementation.RCLError, rclpy_implementation.UnknownROSArgsError
 _REFUSALS_OF_ROS = (RCLError, UnknownROSArgsError, NameValidationException, ParameterException)
+_HELP = f"""\
+usage: segment_node [-h] [--ros-args [-p NAME:=VALUE] [--params-file FILE] [-r NAME:=TOPIC] ...]
+
+Segment camera images: subscribe to image, publish ~/labels, ~/overlay and more.
+
+Set parameters and topics with --ros-args, for example
+  segment_node --ros-args -p classes:=Road -r image:=/camera/image_raw
+
+Parameters: {', '.join(TABLE)}.
+Their table is in docs/node.md; "ros2 launch enet_ros segment.launch.py --show-args" prints it."""
 _SUBSCRIBER_PERIOD = 0.2
 """Seconds between two looks for subscribers, with lazy_subscription. Humble has no events for them."""
 
@@ -262,7 +272,7 @@ class SegmentNode(LifecycleNode):
         """Return what the diagnostics need to know about each camera."""
         state, error = self._state_machine.current_state[1], '' if self.failure is None else one_line(self.failure)
         if self._segmenter is None:
-            topic = self.resolve_topic_name('image')
+            topic = self.resolve_topic_name(image_name(self, '', self.get_parameter('image_transport').value))
             return [CameraReport('image', topic, '', QoSProfile(depth=1), state, self._enabled, None, 0, 0,
                                  CameraStatistics().snapshot(), error=error)]
         configuration = describe_configuration(self._segmenter.engine, self._segmenter.model)
@@ -307,6 +317,10 @@ def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
         rclpy.init()
         initialized = True
         if unknown := remove_ros_args()[1:]:
+            if {'-h', '--help'} & set(unknown):
+                print(_HELP)
+                _shut_down()
+                return ExitCode.SUCCESS
             raise UsageError(f'unknown argument {quoted(unknown[0])}: set parameters with --ros-args -p NAME:=VALUE')
         executor = make_executor()  # before the node: it cannot be created after a signal during the node's start
         node = make_node()
