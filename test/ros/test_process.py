@@ -95,6 +95,16 @@ def test_a_signal_ends_the_node_quietly_within_two_seconds(
     assert seconds < LIMIT  # about 0.3 on a quiet machine
 
 
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_a_signal_during_the_imports_ends_the_program_silently(how: signal.Signals) -> None:
+    program = Path(__file__).parents[2] / 'scripts/lib/segment_node'
+    popen = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    # NumPy is one of the first modules, long before ROS starts
+    wait_until(lambda: '_multiarray_umath' in Path(f'/proc/{popen.pid}/maps').read_text(), lambda: 'NumPy is not imported')
+    popen.send_signal(how)
+    assert popen.communicate(timeout=PATIENCE)[0] == b'' and popen.returncode == -how
+
+
 def test_the_path_of_the_model_can_start_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('HOME', str(tmp_path))
     process = Process(tmp_path / 'log', model='~/none.safetensors')
