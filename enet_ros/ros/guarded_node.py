@@ -14,6 +14,9 @@ from rclpy.subscription import Subscription
 from enet_ros.errors import one_line, quoted
 from enet_ros.ros.log import LogThrottle
 
+_MOST_ITEMS = 1000
+"""Length of a request, such as the names of parameters to get. The node has fewer than 200 parameters with four cameras."""
+
 
 class GuardedNode(LifecycleNode):
     """Logs the exceptions of its subscriptions and services, throttled. A service that fails gives an empty response.
@@ -40,7 +43,7 @@ class GuardedNode(LifecycleNode):
         self, kind: type, name: str, callback: Callable[[Any, Any], object], *options: Any, **named: Any  # noqa: ANN401
     ) -> Service:
         """Create a service as rclpy does, with the exceptions of `callback` logged. Those of parameters use it, too."""
-        return super().create_service(kind, name, self._guarded(callback), *options, **named)
+        return super().create_service(kind, name, self._guarded(self._limited(name, callback)), *options, **named)
 
     def _guarded(self, callback: Callable[..., object]) -> Callable[..., object]:
         @wraps(callback)  # rclpy inspects the signature
@@ -53,6 +56,17 @@ class GuardedNode(LifecycleNode):
                 return arguments[-1]  # the response of a service
 
         return guarded
+
+    def _limited(self, name: str, callback: Callable[[Any, Any], object]) -> Callable[[Any, Any], object]:
+        """Return `callback` with an empty response to a request that is too long: the same thread receives the images."""
+        def limited(request: Any, response: Any) -> object:  # noqa: ANN401 - has no types
+            lists = [field for field, kind in request.get_fields_and_field_types().items() if kind.startswith('sequence')]
+            if any(len(getattr(request, field)) > _MOST_ITEMS for field in lists):
+                self.log_error(f'request to {name} refused: it has more than {_MOST_ITEMS} items')
+                return response
+            return callback(request, response)
+
+        return limited
 
     def _change_or_refuse(self, change_state: Callable[[Any, Any], object]) -> Callable[[Any, Any], object]:
         """Return the callback of change_state that refuses what the state does not have. rcl logs that without limit."""

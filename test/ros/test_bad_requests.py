@@ -14,7 +14,7 @@ from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter, ParameterValue
-from rcl_interfaces.srv import SetParameters, SetParametersAtomically
+from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
 from ros_nodes import Process, Robot, wait_until
 from rosgraph_msgs.msg import Clock
 
@@ -59,6 +59,15 @@ def test_a_parameter_of_an_unknown_type_is_answered(world: tuple[Robot, Process]
         robot.call(SetParametersAtomically, 'enet/set_parameters_atomically',
                    SetParametersAtomically.Request(parameters=parameters))
     check(world, start, 'ValueError: 200 is not a valid')
+
+
+def test_a_request_for_very_many_parameters_is_refused(world: tuple[Robot, Process]) -> None:
+    robot, process = world
+    start = len(process.log())
+    for count, answers in ((1000, 1000), (1001, 0)):
+        response = robot.call(GetParameters, 'enet/get_parameters', GetParameters.Request(names=['classes'] * count))
+        assert len(response.values) == answers
+    check(world, start, 'get_parameters refused: it has more than 1000 items')
 
 
 def test_a_transition_that_the_state_does_not_have_is_refused(world: tuple[Robot, Process]) -> None:
