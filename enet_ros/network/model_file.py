@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -131,12 +132,13 @@ def write_model(path: Path, info: ModelInfo, weights: dict[str, NDArray[np.float
 
 
 def read_model(path: Path) -> ModelFile:
-    """Read and check a model file.
+    """Read and check a model file. `~` at the start of its path is the home folder.
 
     Raises:
         ModelFileError: the file lacks or contradicts anything needed to run it.
 
     """
+    path = Path(os.path.expanduser(path))  # unlike that of Path, this never raises
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with safe_open(path, 'np') as file:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,6 +138,16 @@ def test_a_truncated_file_is_refused(small_model: Path, tmp_path: Path) -> None:
     path.write_bytes(small_model.read_bytes()[:-1000])
     with pytest.raises(ModelFileError, match=r'damaged'):
         read_model(path)
+
+
+def test_a_path_can_start_with_the_home_folder(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('HOME', str(tmp_path))
+    shutil.copy(small_model, tmp_path / 'mine.safetensors')
+    assert read_model(Path('~/mine.safetensors')).path == tmp_path / 'mine.safetensors'
+    with pytest.raises(ModelFileError, match=f'no model file {tmp_path}/none: '):
+        read_model(Path('~/none'))
 
 
 def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path: Path) -> None:
