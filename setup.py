@@ -36,7 +36,8 @@ setup(
         ],
         'report': ['matplotlib>=3.6'],
         'int8': ['nncf>=3.0', 'onnx>=1.16', 'onnxruntime>=1.18'],
-        'datasets': ['h5py>=3.7', 'scipy>=1.8', 'pycocotools>=2.0.6'],  # some dataset layouts: docs/datasets.md
+        # some dataset layouts: docs/datasets.md; earlier versions of Pillow draw other pixels than labelme does now
+        'datasets': ['h5py>=3.7', 'scipy>=1.8', 'pycocotools>=2.0.6', 'pillow>=11.3'],
         'ray': ['ray>=2.10'],  # enet replay --ray
         'test': ['pytest<9'],  # colcon test looks for it here
     },

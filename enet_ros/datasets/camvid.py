@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from enet_ros.datasets.coding import Coding
 from enet_ros.datasets.prepared import SPLITS, some_images
-from enet_ros.datasets.source import Pair, SourceDataset
+from enet_ros.datasets.source import Pair, Size, SourceDataset
 from enet_ros.errors import DatasetError
 from enet_ros.labels import CAMVID, VOID, Color
 
@@ -110,9 +110,9 @@ def _pairs(images: Path, labels: Path, suffix: str) -> list[Pair]:
     return [Pair.of(path, labels / f'{path.stem}{suffix}.png') for path in some_images(images)]
 
 
-def _read_ids(pair: Pair) -> NDArray[np.uint8]:
+def _read_ids(pair: Pair, _: Size) -> NDArray[np.uint8]:
     return _IDS.read(pair.labels_path)
 
 
-def _read_colors(pair: Pair) -> NDArray[np.uint8]:
+def _read_colors(pair: Pair, _: Size) -> NDArray[np.uint8]:
     return _COLORS.read(pair.labels_path, VOID if pair.labels_path.name == _FAULTY else None)

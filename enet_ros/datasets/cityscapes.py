@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from enet_ros.datasets.coding import Coding
 from enet_ros.datasets.prepared import SPLITS, some_images
-from enet_ros.datasets.source import Pair, SourceDataset
+from enet_ros.datasets.source import Pair, Size, SourceDataset
 from enet_ros.errors import DatasetError
 from enet_ros.labels import CITYSCAPES, CITYSCAPES_LABEL_IDS, VOID
 
@@ -54,5 +54,5 @@ def _pairs(images: Path, labels: Path, kind: str) -> list[Pair]:
     ]
 
 
-def _read_ids(pair: Pair) -> NDArray[np.uint8]:
+def _read_ids(pair: Pair, _: Size) -> NDArray[np.uint8]:
     return _CODING.read(pair.labels_path)

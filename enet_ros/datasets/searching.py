@@ -1,0 +1,55 @@
+"""Search the folders of a source dataset, so that no file in it is left out without a word."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from enet_ros.datasets.journal import JOURNAL, is_journal
+from enet_ros.datasets.prepared import read_dataset
+from enet_ros.errors import DatasetError
+from enet_ros.images.files import IMAGE_SUFFIXES
+
+
+def files_in(root: Path, suffixes: Sequence[str]) -> Iterator[Path]:
+    """Yield the files with one of `suffixes` (lower case) in `root` and all its folders, sorted by folder and name.
+
+    Hidden files and folders, those of macOS's archives, and folders that a conversion wrote are not searched.
+    """
+    seen = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        path = Path(folder)
+        if (real := path.resolve()) in seen:  # links make a loop
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(
+            name for name in folders if name[0] != '.' and name != '__MACOSX' and not is_converted(path / name)
+        )
+        visible = (name for name in sorted(names) if name[0] != '.')
+        yield from (path / name for name in visible if name.lower().endswith(tuple(suffixes)))
+
+
+def unused_files(
+    folder: Path, used: Iterable[Path], what: str, suffixes: Sequence[str] = IMAGE_SUFFIXES
+) -> list[DatasetError]:
+    """Return an error for each folder in `folder` that holds files which are not `used`. `what` says in it what they are."""
+    known = {path.resolve() for path in used}
+    unused: dict[Path, list[Path]] = {}
+    for path in files_in(folder, suffixes):
+        if path.resolve() not in known:
+            unused.setdefault(path.parent, []).append(path)
+    return [
+        DatasetError(f'{parent} holds {len(paths)} {what}, for example {paths[0].name}: correct this, or leave them out '
+                     'with --skip-bad')
+        for parent, paths in unused.items()
+    ]
+
+
+def is_converted(root: Path) -> bool:
+    """Return whether a conversion, perhaps an unfinished one, wrote to `root`."""
+    try:
+        return is_journal(root / JOURNAL) or bool(read_dataset(root))
+    except DatasetError:
+        return False
