@@ -23,7 +23,6 @@ rclpy = pytest.importorskip('rclpy', reason='needs ROS 2: scripts/test.sh instal
 from rclpy.utilities import get_rmw_implementation_identifier
 from std_msgs.msg import Header
 
-from enet_ros.ros.client import spinning
 from enet_ros.ros.messages import to_message
 from enet_ros.ros.shared_memory import FOLDER, stale_segments
 
@@ -31,14 +30,6 @@ pytestmark = pytest.mark.usefixtures('ros', 'processes')
 
 LIMIT = 2.0
 """Seconds in which the node ends after a signal."""
-
-
-@pytest.fixture
-def robot(tmp_path: Path) -> Iterator[Robot]:
-    robot = Robot(f'/process_{tmp_path.name}'.replace('-', '_'))
-    with spinning(robot):
-        yield robot
-    robot.destroy_node()
 
 
 def start(robot: Robot, log: Path, **parameters: object) -> Process:

@@ -40,14 +40,6 @@ SERVICES = {
 
 
 @pytest.fixture
-def robot(tmp_path: Path) -> Iterator[Robot]:
-    robot = Robot(f'/topics_{tmp_path.name}'.replace('-', '_'))
-    with spinning(robot):
-        yield robot
-    robot.destroy_node()
-
-
-@pytest.fixture
 def node(robot: Robot, small_model: Path, tmp_path: Path) -> Iterator[Process]:
     process = Process(tmp_path / 'log', remaps=[f'__ns:={robot.get_namespace()}'], model=small_model)
     process.wait_for_log('segmenting')
@@ -96,6 +88,8 @@ def test_each_input_has_its_type_and_qos(
 
 
 def test_the_node_has_its_services(robot: Robot, node: Process) -> None:
+    wait_until(lambda: ('enet', robot.get_namespace()) in robot.get_node_names_and_namespaces(), node.log)
+
     def services() -> dict[str, list[str]]:
         return dict(robot.get_service_names_and_types_by_node('enet', robot.get_namespace()))
 
