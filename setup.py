@@ -26,6 +26,7 @@ setup(
         'openvino>=2024.4',
         'rosbags>=0.11',
         'rosbags-image>=0.10',
+        'zstandard>=0.22',
         'Jinja2>=3.0',
         'plotly>=6.0',
     ],

@@ -11,7 +11,9 @@ from rosbags.rosbag2.reader import DirectoryReader, Reader
 from rosbags.rosbag2.storage_mcap import McapReader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from enet_ros.errors import one_line
 from enet_ros.images.mcap_chunks import McapChunkReader
+from enet_ros.images.mcap_scan import is_unfinished_mcap
 
 LABEL_INFO_TYPE = 'vision_msgs/msg/LabelInfo'
 TYPES = get_typestore(Stores.LATEST)
@@ -41,3 +43,22 @@ def read_topics(bag: AnyReader, topics: Iterable[str], start: int | None = None)
     wanted = set(topics)
     connections = [connection for connection in bag.connections if connection.topic in wanted]
     return bag.messages(connections, start) if connections else iter(())  # without connections it would read all topics
+
+
+def refusal(path: Path, error: Exception) -> str:
+    """Return why `bag_reader` cannot open a bag, and what to do."""
+    parts = sorted(path.iterdir()) if path.is_dir() else []
+    if unfinished := next((part for part in parts if is_unfinished_mcap(part)), None):
+        return f'bag {path} is an incomplete recording: pass {unfinished} directly'
+    if path.is_dir() and not (path / 'metadata.yaml').is_file():
+        files = [part for part in parts if part.suffix in ('.mcap', '.db3')]
+        remedy = f': pass {files[0]} directly, or run: ros2 bag reindex {path}' if files else ' and no .mcap or .db3 file'
+        return f'cannot read bag {path}: it has no metadata.yaml{remedy}'
+    remedies = {
+        '.db3': f'; recover it with: sqlite3 {path} .recover | sqlite3 recovered.db3',
+        '.zstd': f'; decompress it with: zstd -d {path}',
+    }
+    # rosbags looks up the format of message definitions in a table; other keys are numbers in a damaged file
+    is_foreign = isinstance(error, KeyError) and isinstance(error.args[0], str)
+    reason = f'rosbags does not support {error}' if is_foreign else one_line(error)
+    return f'cannot read bag {path}: {reason}{remedies.get(path.suffix, "")}'

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from enet_ros.errors import EnetError, ImageMessageError, IncompleteInputError, one_line
-from enet_ros.images.bag_reader import TYPES, bag_reader, read_topics
+from enet_ros.images.bag_reader import TYPES, bag_reader, read_topics, refusal
 from enet_ros.images.decompressed_bag import decompressed
 from enet_ros.images.mcap_scan import McapScan, is_unfinished_mcap, read_metadata
 
@@ -189,7 +189,7 @@ def open_bag(path: Path) -> Bag:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, Exception):  # rosbags raises exceptions of many types for a damaged file
-            raise EnetError(_refusal(path, error)) from error
+            raise EnetError(refusal(path, error)) from error
         raise
     if folder:
         weakref.finalize(bag, shutil.rmtree, folder, ignore_errors=True)
@@ -204,25 +204,6 @@ def _topics(counts: Sequence[tuple[str, str, int]]) -> dict[str, Topic]:
         types.setdefault(name, set()).add(msgtype)
         totals[name] += count
     return {name: Topic(' and '.join(sorted(types[name])), totals[name]) for name in types}
-
-
-def _refusal(path: Path, error: Exception) -> str:
-    """Return why a bag cannot be opened, and what to do."""
-    parts = sorted(path.iterdir()) if path.is_dir() else []
-    if unfinished := next((part for part in parts if is_unfinished_mcap(part)), None):
-        return f'bag {path} is an incomplete recording: pass {unfinished} directly'
-    if path.is_dir() and not (path / 'metadata.yaml').is_file():
-        files = [part for part in parts if part.suffix in ('.mcap', '.db3')]
-        remedy = f': pass {files[0]} directly, or run: ros2 bag reindex {path}' if files else ' and no .mcap or .db3 file'
-        return f'cannot read bag {path}: it has no metadata.yaml{remedy}'
-    remedies = {
-        '.db3': f'; recover it with: sqlite3 {path} .recover | sqlite3 recovered.db3',
-        '.zstd': f'; decompress it with: zstd -d {path}',
-    }
-    # rosbags looks up the format of message definitions in a table; other keys are numbers in a damaged file
-    is_foreign = isinstance(error, KeyError) and isinstance(error.args[0], str)
-    reason = f'rosbags does not support {error}' if is_foreign else one_line(error)
-    return f'cannot read bag {path}: {reason}{remedies.get(path.suffix, "")}'
 
 
 def _listed(topics: Collection[str]) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from enet_ros.errors import EnetError, one_line
 from enet_ros.files import write_bytes
 from enet_ros.images.files import encode_image
-from enet_ros.images.sources import Frame, FrameSource
+from enet_ros.images.frames import Frame, FrameSource
 
 INDEX = 'index.csv'
 INDEX_COLUMNS = ('labels', 'source', 'topic', 'sec', 'nanosec')

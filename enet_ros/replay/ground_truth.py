@@ -64,8 +64,12 @@ def read_truth(message: Any, table: TruthTable) -> NDArray[np.uint8]:  # noqa: A
     ids = read_ids(image)
     if ids.dtype.itemsize > 2 and (outside := ids[(ids < 0) | (ids >= len(table.by_id))]).size:
         raise _unknown_id(int(outside[0]), table)
-    # OpenCV's table is faster than indexing, but only for 8 bits
-    found = cv2.LUT(ids, table.by_id[:256]) if ids.dtype == np.uint8 else table.by_id[ids]
+    if ids.dtype == np.uint8:  # for these, OpenCV is faster than indexing
+        found = table.by_id[:256]
+        if (unknown := cv2.LUT(ids, (found < 0).view(np.uint8))).any():
+            raise _unknown_id(int(ids[unknown > 0][0]), table)
+        return cv2.LUT(ids, found.astype(np.uint8))
+    found = table.by_id[ids]
     if found.min() < 0:
         raise _unknown_id(int(ids[found < 0][0]), table)
     return found.astype(np.uint8)

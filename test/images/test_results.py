@@ -11,8 +11,9 @@ from recordings import write_bag, write_video
 
 from enet_ros.errors import EnetError
 from enet_ros.images.files import write_image
+from enet_ros.images.frames import FrameSource
 from enet_ros.images.results import ResultFolder
-from enet_ros.images.sources import FrameSource, open_frames
+from enet_ros.images.sources import open_frames
 
 LABELS = np.zeros((4, 6), np.uint8)
 IMAGE = np.full((4, 6, 3), 100, np.uint8)
