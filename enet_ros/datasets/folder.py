@@ -6,7 +6,7 @@ from pathlib import Path
 
 from enet_ros.datasets.classes import read_classes
 from enet_ros.datasets.prepared import some_images
-from enet_ros.datasets.searching import unused_files
+from enet_ros.datasets.searching import labels_alone
 from enet_ros.datasets.source import Pair, SourceDataset
 from enet_ros.datasets.splitting import Choice, find_pairs, hold_out
 from enet_ros.errors import DatasetError
@@ -23,11 +23,9 @@ def find_folder(root: Path, classes_path: Path, choice: Choice | None) -> Source
     classes = read_classes(classes_path)
     splits = find_pairs(root, 'images/', _holds_images, _pairs, is_flat=_holds_images(root))
     pairs = [pair for of_split in splits.values() for pair in of_split]
-    folders = sorted({pair.labels_path.parent for pair in pairs})
-    left_out = [error for folder in folders for error in unused_files(
-        folder, [pair.labels_path for pair in pairs], 'labels without an image')]
     return classes.dataset(
-        hold_out(splits, choice), lambda pair, _: classes.coding.read(pair.labels_path), left_out=left_out
+        hold_out(splits, choice), lambda pair, _: classes.coding.read(pair.labels_path),
+        left_out=labels_alone(sorted({pair.labels_path.parent for pair in pairs}), pairs),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from enet_ros.datasets.journal import JOURNAL, is_journal
 from enet_ros.datasets.prepared import read_dataset
+from enet_ros.datasets.source import Pair
 from enet_ros.errors import DatasetError
 from enet_ros.images.files import IMAGE_SUFFIXES
 
@@ -29,6 +30,12 @@ def files_in(root: Path, suffixes: Sequence[str]) -> Iterator[Path]:
         )
         visible = (name for name in sorted(names) if name[0] != '.')
         yield from (path / name for name in visible if name.lower().endswith(tuple(suffixes)))
+
+
+def labels_alone(folders: Iterable[Path], pairs: Iterable[Pair], suffix: str = '.png') -> list[DatasetError]:
+    """Return an error for each folder in `folders` that holds label images which are in none of the pairs."""
+    used = [pair.labels_path for pair in pairs]
+    return [error for folder in folders for error in unused_files(folder, used, 'labels without an image', (suffix,))]
 
 
 def unused_files(
