@@ -36,6 +36,25 @@ def test_reading_a_model_file_returns_what_was_written(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values()))
 
 
+def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:
+    model = read_model(make_model(tmp_path / 'm.safetensors'))
+    written = set()
+    for _ in range(5):  # the library orders metadata at random
+        write_model(tmp_path / 'again.safetensors', model.info, model.weights)
+        written.add((tmp_path / 'again.safetensors').read_bytes())
+    assert written == {model.path.read_bytes()}
+
+
+def test_the_card_of_the_shipped_model_has_the_digests_of_its_files() -> None:
+    models = Path(__file__).parents[2] / 'models'
+    card = (models / 'README.md').read_text()
+    for name in ('enet_camvid.safetensors', 'enet_camvid.onnx'):
+        assert f'sha256 of `{name}`: `{hashlib.sha256((models / name).read_bytes()).hexdigest()}`' in card
+    assert f'"sha256": "{hashlib.sha256((models / "enet_camvid.onnx").read_bytes()).hexdigest()}"' in json.dumps(
+        read_model(models / 'enet_camvid.safetensors').graph
+    )
+
+
 def _lacks(key: str) -> Callable[[Parts], None]:
     return lambda parts: parts[0].pop(key) and None
 
