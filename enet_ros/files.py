@@ -1,9 +1,11 @@
-"""Write files completely or not at all."""
+"""Read files that have a reasonable size, and write files completely or not at all."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,29 @@ from enet_ros.errors import EnetError, one_line
 _UMASK = os.umask(0)  # can only be read by setting it: done once, before there are threads
 os.umask(_UMASK)
 _FILE_MODE = 0o666 & ~_UMASK
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """Return the content of a file of at most `most` bytes.
+
+    Raises:
+        OSError: the file cannot be read or is larger, or `path` is not a regular file: a named pipe or a device could block
+            or never end.
+
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as error:  # a NUL character, which Linux does not allow in a path
+        raise FileNotFoundError(errno.ENOENT, one_line(error)) from error
+    with os.fdopen(handle, 'rb') as file:
+        status = os.fstat(handle)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, 'it is a folder')
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, 'it is not a regular file')
+        if status.st_size > most:
+            raise OSError(errno.EFBIG, f'it has {status.st_size} bytes, more than {most}')
+        return file.read(status.st_size)
 
 
 def check_writable(path: Path) -> None:

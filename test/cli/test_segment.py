@@ -104,7 +104,7 @@ def test_a_damaged_image_is_named_and_the_others_are_segmented(segment: object, 
     segment(tmp_path / 'in')
     (tmp_path / 'in' / 'bad.png').write_bytes(b'not an image')
     done = segment(tmp_path / 'in', code=4)
-    assert 'bad.png is missing, damaged or not an image' in done.stderr
+    assert 'bad.png is damaged, incomplete or not an image' in done.stderr
     assert '1 images segmented' in done.stdout and 'incomplete' in done.stdout
     # the labels of the earlier run would not be those of the damaged image
     assert labels(tmp_path) == ['good.png'] and len(list((tmp_path / 'out' / 'overlays').iterdir())) == 1
@@ -112,7 +112,7 @@ def test_a_damaged_image_is_named_and_the_others_are_segmented(segment: object, 
 
 def test_only_damaged_images_are_an_error(segment: object, tmp_path: Path) -> None:
     (tmp_path / 'x.png').write_bytes(b'not an image')
-    assert 'x.png is missing, damaged' in segment(tmp_path / 'x.png', code=1).stderr
+    assert 'x.png is damaged, incomplete' in segment(tmp_path / 'x.png', code=1).stderr
 
 
 def test_a_video_that_ends_early_is_segmented_as_far_as_it_goes(segment: object, tmp_path: Path) -> None:
