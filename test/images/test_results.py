@@ -231,13 +231,14 @@ def test_a_full_disk_is_named_and_the_run_can_be_repeated(tmp_path: Path) -> Non
     out, source = tmp_path / 'out', folder(tmp_path / 'in', *(f'{number}.png' for number in range(9)))
     write(out, [source])
     size = (out / '.enet_segment.jsonl').stat().st_size
-    for limit in range(400, size, 97):
+    for limit in range(1000, size - 200, 97):
         results = ResultFolder(out, 'enet segment')
         results.prepare([source])
         with pytest.raises(EnetError, match=r'cannot write .*out/.*: File too large'), file_size_limit(limit):
             for frame in source:
                 results.add(frame)
                 results.write_labels(frame.name, LABELS)
+                results.write_overlay(frame.name, IMAGE)
         results.write_index()  # there is room again: a temporary file was removed
         write(out, [source])
         assert len(index(out)) == 9
