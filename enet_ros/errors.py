@@ -95,3 +95,9 @@ def quoted(text: str) -> str:
     """Return foreign text in double quotes for an error or log line: escaped, and cut to `QUOTED_LENGTH` characters."""
     short = text if len(text) <= QUOTED_LENGTH else f'{text[:QUOTED_LENGTH - 3]}...'
     return '"' + short.encode('unicode_escape').decode('ascii').replace('"', "'") + '"'
+
+
+def printable(text: str) -> str:
+    """Return text with its control characters escaped: a line of a log or terminal, whatever file names it has."""
+    return ''.join(character if character.isprintable() else character.encode('unicode_escape').decode('ascii')
+                   for character in text)

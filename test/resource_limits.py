@@ -7,6 +7,7 @@ import signal
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 
@@ -33,3 +34,15 @@ def peak_memory() -> Iterator[SimpleNamespace]:
         used.bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+@contextmanager
+def memory_limit(size: int) -> Iterator[None]:
+    """Let allocations fail that need more than `size` bytes beyond the memory in use."""
+    pages = int(Path('/proc/self/statm').read_text(encoding='ascii').split()[0])
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)

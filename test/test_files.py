@@ -8,7 +8,7 @@ import pytest
 from resource_limits import file_size_limit
 
 from enet_ros.errors import EnetError
-from enet_ros.files import check_writable, replacing, write_bytes, write_json
+from enet_ros.files import check_writable, read_bytes, remove_temporaries, replacing, write_bytes, write_json
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -53,6 +53,48 @@ def test_a_full_disk_leaves_no_incomplete_file(missing: int, tmp_path: Path) -> 
     with file_size_limit(10_000 - missing), pytest.raises(EnetError, match=r'cannot write .*x.bin: File too large'):
         write_bytes(tmp_path / 'x.bin', bytes(10_000))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_durable_file_reaches_the_disk_before_its_name_and_its_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flushed = tmp_path / 'x.bin', []
+
+    def fsync(handle: int) -> None:
+        flushed.append((os.readlink(f'/proc/self/fd/{handle}'), path.read_text()))
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    path.write_text('old')
+    with replacing(path, durable=True) as temporary:
+        temporary.write_text('new')
+    assert flushed == [(str(temporary), 'old'), (str(tmp_path), 'new')]
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ('x' * 251 + '.png')
+    write_bytes(path, b'')
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_temporary_files_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+    (tmp_path / '.mine.png').write_text('')
+    if not (child := os.fork()):
+        with replacing(tmp_path / 'x.png'):
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_temporaries(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ['.mine.png']
+
+
+def test_only_regular_files_of_a_limited_size_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'pipe')
+    (tmp_path / 'x').write_bytes(b'12345')
+    assert read_bytes(tmp_path / 'x', 5) == b'12345'
+    for name, reason in (('pipe', 'not a regular file'), ('/dev/zero', 'not a regular file'),
+                         ('.', 'Is a directory'), ('x', '5 bytes, more than 4'), ('x\0', 'null'), ('none', 'No such file')):
+        with pytest.raises(OSError, match=reason):
+            read_bytes(tmp_path / name, 4)
 
 
 def test_a_symbolic_link_keeps_the_mode_of_its_target(tmp_path: Path) -> None:

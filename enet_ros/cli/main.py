@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from enet_ros.cli import bag, benchmark, build_engine, convert, evaluate, export_graph, info, replay, segment, train
-from enet_ros.errors import EnetError, TrainingStopped, UsageError, one_line
+from enet_ros.errors import EnetError, TrainingStopped, UsageError, one_line, printable
 from enet_ros.exit_codes import ExitCode
 from enet_ros.version import __version__
 
@@ -29,12 +29,20 @@ class _Parser(argparse.ArgumentParser):
         self.exit(ExitCode.USAGE, f'{self.prog}: {message}; see "{self.prog} --help"\n')
 
 
+class _Formatter(logging.Formatter):
+    """Formats a log message as one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return printable(super().format(record))
+
+
 @contextmanager
 def _log_to_stderr() -> Iterator[None]:
     """Print log messages of the package, such as the progress of a long build, to stderr; stdout has the results."""
     logger, handler = logging.getLogger('enet_ros'), logging.StreamHandler()
     level = logger.level
-    handler.setFormatter(logging.Formatter('enet: %(message)s'))
+    handler.setFormatter(_Formatter('enet: %(message)s'))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
@@ -79,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(reason: str, code: ExitCode = ExitCode.ERROR) -> int:
-    print(f'enet: {reason}', file=sys.stderr)
+    print(f'enet: {printable(reason)}', file=sys.stderr)
     return code
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from enet_ros.cli.arguments import add_segmenter_arguments, fraction, make_segmenter
-from enet_ros.errors import EnetError, IncompleteInputError
+from enet_ros.errors import EnetError, IncompleteInputError, printable
 from enet_ros.exit_codes import ExitCode
 from enet_ros.images.frames import FrameSource
 from enet_ros.images.overlay import blend
@@ -77,11 +77,11 @@ def _segment_all(
         for source in sources:
             try:
                 for frame in source:
-                    results.add(frame)
                     try:
+                        results.add(frame)
                         image = frame.decode()
                     except EnetError as error:
-                        progress.write(f'enet: {error}', file=sys.stderr)
+                        progress.write(f'enet: {printable(str(error))}', file=sys.stderr)
                         problems += 1
                     else:
                         labels = segmenter.segment(image, 'bgr').labels
@@ -90,6 +90,6 @@ def _segment_all(
                         segmented += 1
                     progress.update()
             except IncompleteInputError as error:
-                progress.write(f'enet: {error}', file=sys.stderr)
+                progress.write(f'enet: {printable(str(error))}', file=sys.stderr)
                 problems += 1
     return segmented, problems

@@ -8,11 +8,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from enet_ros.errors import EnetError, ImageFileError, one_line
-from enet_ros.files import write_bytes
+from enet_ros.errors import EnetError, ImageError, ImageFileError, one_line
+from enet_ros.files import read_bytes, write_bytes
+from enet_ros.images.image_header import is_whole, read_header, without_metadata
+from enet_ros.images.messages import MAX_PIXELS
 
 JPEG_SUFFIXES = ('.jpg', '.jpeg')
 IMAGE_SUFFIXES = ('.png', *JPEG_SUFFIXES)
+_MAX_BYTES = 8 * MAX_PIXELS + 2**24  # four channels of 16 bits that cannot be compressed, and metadata
+_DRAWN_METADATA = (b'tRNS', b'eXIf')
+"""The chunks of a PNG, beside those with pixels, that change what OpenCV returns: transparency and orientation."""
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -33,7 +38,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """Read an image file as H x W x 3, uint8, BGR (OpenCV's order).
 
     Raises:
-        ImageFileError: the file is missing, damaged or not an image.
+        ImageFileError: the file is missing, damaged, neither PNG nor JPEG, or too large.
 
     """
     return read_pixels(path, cv2.IMREAD_COLOR)
@@ -43,7 +48,7 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
     """Read a label image as H x W class ids, uint8.
 
     Raises:
-        ImageFileError: the file is missing, damaged, not an image, or does not have one 8-bit channel.
+        ImageFileError: the file is missing, damaged, neither PNG nor JPEG, too large, or does not have one 8-bit channel.
 
     """
     labels = read_pixels(path, cv2.IMREAD_UNCHANGED)
@@ -54,19 +59,39 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
 
 
 def read_pixels(path: Path, flags: int) -> NDArray[np.uint8]:
-    """Read an image file with the given flags of `cv2.imdecode`.
+    """Read a PNG or JPEG file with the given flags of `cv2.imdecode`.
 
     Raises:
-        ImageFileError: the file is missing, damaged or not an image.
+        ImageFileError: the file cannot be read, or `decode_file` refuses it.
 
     """
     try:
+        data = read_bytes(path, _MAX_BYTES)
+    except OSError as error:
+        raise ImageFileError(f'cannot read {path}: {one_line(error)}') from error
+    return decode_file(data, flags, path)
+
+
+def decode_file(data: bytes, flags: int, where: object) -> NDArray[np.uint8]:
+    """Decode the content of a PNG or JPEG file with the given flags of `cv2.imdecode`. Errors start with `where`.
+
+    Raises:
+        ImageFileError: the data is damaged, incomplete, neither PNG nor JPEG, or states more than MAX_PIXELS pixels.
+
+    """
+    try:
+        header = read_header(data)
         # not cv2.imread, which crashes on file names that are not UTF-8
-        pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags) if path.is_file() else None
-    except (cv2.error, OSError):  # empty, or larger than OpenCV reads; a name that is too long
-        pixels = None
+        drawn = np.frombuffer(without_metadata(data, _DRAWN_METADATA), np.uint8)
+        small = header.width * header.height <= MAX_PIXELS
+        pixels = cv2.imdecode(drawn, flags) if small and is_whole(data) else None
+    except (ImageError, cv2.error):
+        small, pixels = True, None
+    if not small:
+        raise ImageFileError(f'{where} has {header.width}x{header.height} pixels, more than {MAX_PIXELS}: '
+                             'scale it down or cut it into parts')
     if pixels is None:
-        raise ImageFileError(f'{path} is missing, damaged or not an image: replace it')
+        raise ImageFileError(f'{where} is damaged, incomplete or not an image in PNG or JPEG format: replace it')
     return pixels
 
 

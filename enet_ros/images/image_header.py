@@ -6,7 +6,7 @@ Sources: PNG specification, third edition, sections 5 and 11; ITU-T T.81 (JPEG),
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from enet_ros.errors import ImageError
@@ -82,11 +82,11 @@ def is_whole(data: bytes) -> bool:
     return False
 
 
-def without_metadata(data: bytes) -> bytes:
+def without_metadata(data: bytes, kept: Collection[bytes] = ()) -> bytes:
     """Return complete PNG or JPEG data in a form whose cost of decoding is bounded by the number of its pixels.
 
-    A PNG loses its ancillary chunks: 1.4 MB of compressed text chunks took libpng 1.4 GB and 12 s. They also hold
-    animations; the still image remains. Transparency is lost with them, too.
+    A PNG loses its ancillary chunks but those of the kinds `kept`: 1.4 MB of compressed text chunks took libpng 1.4 GB and
+    12 s. They also hold animations; the still image remains. Transparency is lost with them, unless tRNS is kept.
 
     Raises:
         ImageError: a JPEG has more scans than any real one.
@@ -94,7 +94,7 @@ def without_metadata(data: bytes) -> bytes:
     """
     if is_png(data):
         # bit 5 of the first letter, lower case, is set for ancillary chunks
-        return _PNG_START + b''.join(chunk for kind, chunk in _png_chunks(data) if not kind[0] & 0x20)
+        return _PNG_START + b''.join(chunk for kind, chunk in _png_chunks(data) if kind in kept or not kind[0] & 0x20)
     if data.count(bytes((0xFF, _START_OF_SCAN))) > _MOST_SCANS:
         raise ImageError(f'has more than {_MOST_SCANS} scans: publish baseline JPEG')
     return data

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from enet_ros.errors import EnetError, one_line
-from enet_ros.files import write_bytes
+from enet_ros.errors import EnetError, ImageFileError, one_line
+from enet_ros.files import remove_temporaries, write_bytes
 from enet_ros.images.files import encode_image
 from enet_ros.images.frames import Frame, FrameSource
 
@@ -89,6 +90,8 @@ class ResultFolder:
                 raise _same_name(new[0], entry.origin)
             else:
                 kept.append(entry)
+        for folder in ('.', *_FOLDERS):
+            remove_temporaries(self._path / folder)
         for entry in removed:
             (self._path / entry.file).unlink(missing_ok=True)
         self._entries = {entry.file: entry for entry in kept}
@@ -100,8 +103,12 @@ class ResultFolder:
 
         Raises:
             EnetError: another frame has the same name.
+            ImageFileError: the names of its results would be longer than the file system allows.
 
         """
+        length, most = len(os.fsencode(f'{frame.name}.png')), os.pathconf(self._path, 'PC_NAME_MAX')
+        if length > most:
+            raise ImageFileError(f'{frame.path}: labels would have a name of {length} bytes, more than {most}: rename it')
         origin = _origin(frame.path, frame.topic, frame.stamp)
         if frame.name in self._origins:
             raise _same_name(origin, self._origins[frame.name])
@@ -143,8 +150,11 @@ class ResultFolder:
     def _write(self, file: str, data: bytes, name: str = '') -> None:
         entry = _Entry(file, hashlib.sha256(data).hexdigest(), name, self._origins[name] if name else _Origin(''))
         # recorded first: a run that is killed in between leaves no file that the next run does not know
-        with self._record.open('ab') as record:
-            record.write(_to_line(entry))
+        try:
+            with self._record.open('ab') as record:
+                record.write(_to_line(entry))
+        except OSError as error:
+            raise EnetError(f'cannot write {self._record}: {one_line(error)}') from error
         write_bytes(self._path / file, data)
         self._entries[file] = entry
 
@@ -170,12 +180,12 @@ def _read_record(path: Path) -> list[_Entry]:
             origin = _Origin(**fields.pop('origin'), stamp=tuple(stamp) if stamp else None)
             entries.append(_Entry(**fields, origin=origin))
         except (ValueError, TypeError, KeyError, AttributeError):
-            continue  # the last line of a run that was killed: its file then counts as a file of the user
+            continue  # empty, or cut off by a full disk or a signal: its file was not written then
     return entries
 
 
 def _to_line(entry: _Entry) -> bytes:
-    return json.dumps(asdict(entry)).encode() + b'\n'
+    return b'\n' + json.dumps(asdict(entry)).encode()  # begins a line: the one before may be cut off
 
 
 def _origin(path: Path, topic: str, stamp: tuple[int, int] | None = None) -> _Origin:

@@ -104,15 +104,24 @@ def test_a_damaged_image_is_named_and_the_others_are_segmented(segment: object, 
     segment(tmp_path / 'in')
     (tmp_path / 'in' / 'bad.png').write_bytes(b'not an image')
     done = segment(tmp_path / 'in', code=4)
-    assert 'bad.png is missing, damaged or not an image' in done.stderr
+    assert 'bad.png is damaged, incomplete or not an image' in done.stderr
     assert '1 images segmented' in done.stdout and 'incomplete' in done.stdout
     # the labels of the earlier run would not be those of the damaged image
     assert labels(tmp_path) == ['good.png'] and len(list((tmp_path / 'out' / 'overlays').iterdir())) == 1
 
 
+def test_a_name_that_is_too_long_costs_one_image_and_its_line_is_one_line(segment: object, tmp_path: Path) -> None:
+    video = write_video(tmp_path / f'a\n{"x" * 243}.avi', 1)
+    write_image(tmp_path / 'in' / f'{"y" * 251}.png', draw_scene(1, 48, 32)[0])
+    done = segment(video, tmp_path / 'in', code=4)
+    (line,) = (line for line in done.stderr.splitlines() if 'rename it' in line)
+    assert line.startswith(f'enet: {tmp_path}/a\\nxxx') and '256 bytes' in line
+    assert labels(tmp_path) == ['y' * 251 + '.png'] and '1 images segmented' in done.stdout
+
+
 def test_only_damaged_images_are_an_error(segment: object, tmp_path: Path) -> None:
     (tmp_path / 'x.png').write_bytes(b'not an image')
-    assert 'x.png is missing, damaged' in segment(tmp_path / 'x.png', code=1).stderr
+    assert 'x.png is damaged, incomplete' in segment(tmp_path / 'x.png', code=1).stderr
 
 
 def test_a_video_that_ends_early_is_segmented_as_far_as_it_goes(segment: object, tmp_path: Path) -> None:

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+import shutil
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
 from recordings import write_bag, write_video
+from resource_limits import file_size_limit
 
-from enet_ros.errors import EnetError
+from enet_ros.errors import EnetError, ImageFileError
 from enet_ros.images.files import write_image
 from enet_ros.images.frames import FrameSource
 from enet_ros.images.results import ResultFolder
@@ -23,12 +27,14 @@ def write(out: Path, sources: Sequence[FrameSource], *, clear: bool = False, wri
     """Write results for every frame of `sources`."""
     results = ResultFolder(out, writer)
     results.prepare(sources, clear=clear)
-    for source in sources:
-        for frame in source:
-            results.add(frame)
-            results.write_labels(frame.name, LABELS)
-            results.write_overlay(frame.name, IMAGE)
-    results.write_index()
+    try:
+        for source in sources:
+            for frame in source:
+                results.add(frame)
+                results.write_labels(frame.name, LABELS)
+                results.write_overlay(frame.name, IMAGE)
+    finally:
+        results.write_index()
 
 
 def folder(path: Path, *names: str) -> FrameSource:
@@ -180,17 +186,71 @@ def test_inputs_among_the_results_are_refused(tmp_path: Path) -> None:
             write(out, [open_frames(path)], clear=True)
 
 
-def test_a_run_that_was_killed_can_be_repeated(tmp_path: Path) -> None:
-    out, source = tmp_path / 'out', folder(tmp_path / 'in', 'a.png', 'b.png')
-    results = ResultFolder(out, 'enet segment')
-    results.prepare([source])
-    for frame in source:
-        results.add(frame)
-        results.write_labels(frame.name, LABELS)
-    (record,) = out.glob('.enet*')
-    record.write_bytes(record.read_bytes() + b'{"file": "labels/c.p')  # killed while it was writing
+@pytest.mark.parametrize('stop', ['interrupt', 'kill'])
+def test_a_run_that_is_stopped_at_any_line_can_be_repeated(stop: str, tmp_path: Path) -> None:
+    source = folder(tmp_path / 'in', 'a.png')
+    write(tmp_path / 'whole', [source])
+    expected = {path.relative_to(tmp_path / 'whole'): data for path, data in contents(tmp_path / 'whole').items()}
+    lines = 1
+    while not stopped_write(tmp_path / 'out', [source], lines, stop):
+        write(tmp_path / 'out', [source])
+        found = {path.relative_to(tmp_path / 'out'): data for path, data in contents(tmp_path / 'out').items()}
+        assert found == expected, f'stopped before line {lines}'
+        if lines % 2:  # the first run is stopped, too, not only one that replaces results
+            shutil.rmtree(tmp_path / 'out')
+        lines += 1
+    assert lines > 100
+
+
+def stopped_write(out: Path, sources: Sequence[FrameSource], lines: int, stop: str) -> bool:
+    """Run `write` in another process that is stopped at its line number `lines`. Return whether it has fewer lines."""
+    left = lines
+
+    def trace(frame: FrameType, event: str, _: object) -> Callable[..., object] | None:
+        nonlocal left
+        if Path(frame.f_code.co_filename).name not in ('results.py', 'files.py'):
+            return None
+        if event == 'line':
+            left -= 1
+            if left == 0 and stop == 'kill':
+                os._exit(1)
+            if left == 0:
+                raise KeyboardInterrupt
+        return trace
+
+    if not (child := os.fork()):
+        sys.settrace(trace)
+        try:
+            write(out, sources)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def test_a_full_disk_is_named_and_the_run_can_be_repeated(tmp_path: Path) -> None:
+    out, source = tmp_path / 'out', folder(tmp_path / 'in', *(f'{number}.png' for number in range(9)))
     write(out, [source])
-    assert labels(out) == ['a', 'b'] and len(index(out)) == 2
+    size = (out / '.enet_segment.jsonl').stat().st_size
+    for limit in range(1000, size - 200, 97):
+        results = ResultFolder(out, 'enet segment')
+        results.prepare([source])
+        with pytest.raises(EnetError, match=r'cannot write .*out/.*: File too large'), file_size_limit(limit):
+            for frame in source:
+                results.add(frame)
+                results.write_labels(frame.name, LABELS)
+                results.write_overlay(frame.name, IMAGE)
+        results.write_index()  # there is room again: a temporary file was removed
+        write(out, [source])
+        assert len(index(out)) == 9
+
+
+def test_a_name_that_is_too_long_for_a_file_is_refused_before_anything_of_it_is_written(tmp_path: Path) -> None:
+    out, video = tmp_path / 'out', write_video(tmp_path / f'{"x" * 245}.avi', 2)
+    write(out, [folder(tmp_path / 'in', f'{"y" * 251}.png')])  # the longest name that Linux has
+    with pytest.raises(ImageFileError, match=r'x\.avi: .*256 bytes.*rename'):
+        write(out, [open_frames(video)])
+    assert [len(name) for name in labels(out)] == [251]
 
 
 def test_names_that_are_not_utf8_survive(tmp_path: Path) -> None:
