@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from enet_ros.datasets.source import Size
 from enet_ros.errors import DatasetError, quoted
 
+_CONTROLS = re.compile(r'[\x00-\x1f\x7f-\x9f]')  # would break the one line of an error
 _NAME_LENGTH, _PATH_LENGTH = 255, 1024  # bytes; the first is the limit of Linux
 
 
@@ -60,7 +62,7 @@ def portable_path(name: str) -> PurePosixPath:
     """
     path = PurePosixPath(PureWindowsPath(name).as_posix())
     too_long = len(os.fsencode(name)) > _PATH_LENGTH or any(len(os.fsencode(part)) > _NAME_LENGTH for part in path.parts)
-    if path.name in ('', '..') or '\0' in name or too_long:
+    if path.name in ('', '..') or _CONTROLS.search(name) or too_long:
         raise ValueError(f'{quoted(name)} cannot be the path of a file')
     return path
 

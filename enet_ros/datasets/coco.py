@@ -122,21 +122,21 @@ def _read_file(path: Path, places: Sequence[Path], split_places: Sequence[Path])
         names: dict[Any, str] = {}
         for category in fields['categories']:
             if names.setdefault(category['id'], category['name']) != category['name']:
-                raise _twice(path, f'category id {category["id"]}')
+                raise _twice(path, f'category id {category["id"]!r:.40}')
         images: dict[Path, _Image] = {}
         by_id: dict[Any, _Image] = {}
         for entry in fields['images']:
             image = _Image(entry['file_name'], entry['height'], entry['width'])
             image_path = _image_path(portable_path(entry['file_name']), places, split_places)
             if by_id.setdefault(entry['id'], image) is not image:
-                raise _twice(path, f'image id {entry["id"]}')
+                raise _twice(path, f'image id {entry["id"]!r:.40}')
             if images.setdefault(image_path, image) is not image:
                 raise _twice(path, f'image {entry["file_name"]}')
         for annotation in fields['annotations']:
             category, of = annotation['category_id'], annotation['image_id']
             if category not in names or of not in by_id:
-                raise DatasetError(f'{path}: annotation {annotation["id"]} is of category {category} in image {of}, but the '
-                                   f'file does not list both: {_REMEDY}')
+                raise DatasetError(f'{path}: annotation {annotation["id"]!r:.40} is of category {category!r:.40} in image '
+                                   f'{of!r:.40}, but the file does not list both: {_REMEDY}')
             by_id[of].annotations.append((names[category], annotation))
         return images
 
@@ -160,7 +160,7 @@ def _draw(pair: Pair, image: _Image, size: Size, classes: Classes, rle: ModuleTy
         check_declared_size(image.height, image.width, size)
     ids = np.full(size, classes.rest, np.uint8)
     for name, annotation in sorted(image.annotations, key=lambda named: not named[1].get('iscrowd')):
-        where = f'{pair.labels_path}, annotation {annotation.get("id")} of {pair.image_path.name},'
+        where = f'{pair.labels_path}, annotation {annotation.get("id")!r:.40} of {pair.image_path.name},'
         index = class_id(where, name, classes.names)
         if not annotation.get('segmentation'):
             raise DatasetError(f'{where} has no polygon or mask: add one or remove the annotation')

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from enet_ros.datasets.destination import check_free, check_names, targets
 from enet_ros.datasets.journal import JOURNAL, Journal
 from enet_ros.datasets.prepared import Dataset, check_ids, check_labels_exist, check_size, read_dataset
+from enet_ros.datasets.searching import RealPath
 from enet_ros.datasets.source import Pair, SourceDataset
 from enet_ros.errors import DatasetError, EnetError
 from enet_ros.files import replacing
@@ -68,27 +69,34 @@ def write_dataset(
 def _found(source: SourceDataset, on_bad: Callable[[EnetError], None]) -> set[tuple[str, Pair]]:
     """Return the pairs, with their split, whose files exist where they may be."""
     found: set[tuple[str, Pair]] = set()
+    real_path = RealPath()
     for split, pairs in source.splits.items():
         for pair in pairs:
             try:
-                _check_files(pair, source.root)
+                _check_files(pair)
+                if source.root is not None:
+                    _check_inside(pair, source.root, real_path)
             except DatasetError as error:
                 on_bad(error)
             else:
                 found.add((split, pair))
     for reason in source.left_out:
         on_bad(reason)
+    _check_splits(source, {split for split, _ in found})
     return found
 
 
-def _check_files(pair: Pair, root: Path | None) -> None:
+def _check_files(pair: Pair) -> None:
     if not pair.image_path.is_file():
         raise DatasetError(f'{pair.image_path}, the image of {pair.labels_path}, is missing: add it or remove its labels')
     if pair.image_path.suffix.lower() not in IMAGE_SUFFIXES:
         raise DatasetError(f'{pair.image_path} does not have the name of a PNG or JPEG file: convert it to one')
     check_labels_exist(pair.image_path, pair.labels_path)
+
+
+def _check_inside(pair: Pair, root: Path, real_path: RealPath) -> None:
     for path in pair.files:
-        if root is not None and not path.resolve().is_relative_to(root.resolve()):
+        if not real_path.is_inside(path, root):
             raise DatasetError(f'{path} is outside of {root}: move it there, or use --allow-outside')
 
 
@@ -157,13 +165,18 @@ def _read_ids(pair: Pair, source: SourceDataset) -> NDArray[np.uint8]:
     return ids
 
 
+def _check_splits(source: SourceDataset, usable: set[str]) -> None:
+    for split in source.splits:
+        if split not in usable:
+            raise DatasetError(f'no image of split {split} of {source.name} can be used: correct the images')
+
+
 def _totals(source: SourceDataset, counts: Mapping[tuple[str, str], list[int]]) -> dict[str, list[int]]:
     """Return the pixels of each class in each split."""
+    _check_splits(source, {split for split, _ in counts})
     totals = {}
     for split, pairs in source.splits.items():
         of_split = [counts[split, pair.name] for pair in pairs if (split, pair.name) in counts]
-        if not of_split:
-            raise DatasetError(f'no image of split {split} of {source.name} can be used: correct the images')
         totals[split] = [sum(pixels) for pixels in zip(*of_split)]
     return totals
 

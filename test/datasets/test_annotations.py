@@ -25,8 +25,9 @@ def test_paths_of_every_system_are_understood(name: str) -> None:
     assert portable_path(name).parts == ('day', 'a.jpg')
 
 
-@pytest.mark.parametrize('name', ['', '.', '..', 'day/..', '/', 'x\0', 'x' * 256, 'ä' * 128, 'x/' * 513, '\ud800'],
-                         ids=['empty', 'dot', 'dots', 'folder', 'root', 'NUL', 'long', 'long in UTF-8', 'deep', 'not text'])
+@pytest.mark.parametrize('name', [
+    '', '.', '..', 'day/..', '/', 'x\0', 'x\ny', 'x\x9by', 'x' * 256, 'ä' * 128, 'x/' * 513, '\ud800',
+], ids=['empty', 'dot', 'dots', 'folder', 'root', 'NUL', 'newline', 'escape', 'long', 'long in UTF-8', 'deep', 'not text'])
 def test_what_cannot_be_the_path_of_a_file_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r'cannot be the path of a file|surrogates'):
         portable_path(name)

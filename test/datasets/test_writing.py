@@ -179,6 +179,11 @@ def test_a_split_without_usable_images_is_refused(source: SourceDataset, tmp_pat
         pair.image_path.write_bytes(b'')
     with pytest.raises(DatasetError, match=r'no image of split val of noise can be used'):
         write_dataset(tmp_path / 'out', source, on_bad=lambda error: None)
+    for pair in source.splits['val']:
+        pair.image_path.unlink()
+    with pytest.raises(DatasetError, match=r'no image of split val of noise can be used'):
+        write_dataset(tmp_path / 'other', source, on_bad=lambda error: None)
+    assert not (tmp_path / 'other').exists()
 
 
 def test_an_empty_split_is_refused(source: SourceDataset, tmp_path: Path) -> None:
