@@ -8,7 +8,7 @@ import tensorrt as trt
 import torch
 from torch import Tensor
 
-from enet_ros.engines.base import EngineSpec
+from enet_ros.engines.base import BuildOptions, EngineSpec
 from enet_ros.engines.cuda_graph import CudaGraph
 from enet_ros.engines.tensorrt.build import build
 from enet_ros.engines.tensorrt.runner import Runner
@@ -43,9 +43,9 @@ class Gpu:
             raise EngineError(f'{who} does not compute in {precision}: choose {", ".join(has)} or auto')
         return precision
 
-    def build(self, model: ModelFile, spec: EngineSpec, graph: bytes | None) -> bytes:
+    def build(self, model: ModelFile, spec: EngineSpec, graph: bytes | None, options: BuildOptions) -> bytes:
         """Build an engine: see `build.build`."""
-        return build(model, spec, graph)
+        return build(model, spec, graph, options, device=f'{self.name} {".".join(map(str, self.capability))}')
 
     def start(self, engine: bytes, spec: EngineSpec) -> CudaGraph:
         """Load a serialised engine and return it as a CUDA graph.
