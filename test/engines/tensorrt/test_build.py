@@ -148,3 +148,24 @@ print(rclpy.ok())
 """
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
     assert done.stdout == 'False\n', done.stderr
+
+
+def test_a_profile_has_the_mean_time_of_each_layer() -> None:
+    runner_module = import_module('enet_ros.engines.tensorrt.runner')
+
+    class Context:
+        """Reports two layers at each run, as TensorRT does while it has a profiler."""
+
+        profiler = None
+
+        def set_tensor_address(self, *_: object) -> None: ...
+
+        def execute_async_v3(self, _: int) -> bool:
+            if self.profiler:
+                for layer, milliseconds in (('first', 0.25), ('second', 1.0)):
+                    self.profiler.report_layer_time(layer, milliseconds)
+            return True
+
+    runner = object.__new__(runner_module.Runner)
+    runner._context = Context()
+    assert runner.profile([0, 0], 0, runs=4) == {'first': 0.25, 'second': 1.0}
