@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import warnings
 from importlib.util import find_spec
 from inspect import signature
@@ -42,11 +43,9 @@ def load_graph(model: ModelFile) -> bytes:
 
     """
     beside = model.path.with_suffix('.onnx')
-    try:
+    lack = 'has no ONNX graph beside it'
+    if beside.is_file() and os.access(beside, os.R_OK):
         graph = beside.read_bytes()
-    except OSError:
-        lack = 'has no ONNX graph beside it'
-    else:
         if model.graph == _record(graph):
             return graph
         lack = f'does not record this {beside.name}, which is damaged, of another model or of an older version'

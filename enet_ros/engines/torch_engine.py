@@ -117,13 +117,16 @@ def _compile(network: Network, device: str, spec: EngineSpec) -> Network:
         check_compiler(device == 'cuda')
     except EnetError as error:
         raise EngineError(f'{error}, or choose backend torch') from error
-    compiled = torch.compile(network, dynamic=False)
     shape = (spec.batch, spec.height, spec.width, 3)
     try:
+        compiled = torch.compile(network, dynamic=False)
         with torch.inference_mode():  # compile now, so that errors do not come with the first image
             compiled(torch.zeros(shape, dtype=torch.uint8, device=device))
     except torch.cuda.OutOfMemoryError:
         raise
+    except OSError as error:
+        raise EngineError(f'torch.compile cannot write its code to {error.filename} ({one_line(error)}): set '
+                          'TORCHINDUCTOR_CACHE_DIR to a folder you can write to, or choose backend torch') from error
     except RuntimeError as error:
         raise EngineError(f'torch.compile failed ({one_line(error)}): choose backend torch') from error
     return compiled

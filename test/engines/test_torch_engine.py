@@ -1,13 +1,18 @@
-"""What TorchEngine chooses for a GPU, asked without one. test_gpu.py tests it on a GPU."""
+"""What TorchEngine chooses for a GPU, and what it cannot write. test_gpu.py tests it on a GPU."""
 
 from __future__ import annotations
+
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 from enet_ros.engines.base import EngineSpec
+from enet_ros.engines.create import create_engine
 from enet_ros.engines.torch_engine import _choose_precision
 from enet_ros.errors import EngineError
+from enet_ros.network.model_file import read_model
 
 SPEC = EngineSpec('torch', 'bf16', 96, 64)
 
@@ -29,3 +34,14 @@ def test_a_gpu_that_only_emulates_bf16_is_refused(capability: tuple[int, int], m
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda: capability)
     with pytest.raises(EngineError, match='bf16 is not supported by this GPU: choose fp16, fp32 or auto'):
         _choose_precision(SPEC, 'cuda')
+
+
+@pytest.mark.skipif(not (shutil.which('g++') or shutil.which('clang++')), reason='torch.compile needs g++: install it')
+def test_a_folder_that_torch_compile_cannot_write_is_one_line(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'file').touch()  # not a mode, which root ignores
+    monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(tmp_path / 'file'))
+    with pytest.raises(EngineError, match='set TORCHINDUCTOR_CACHE_DIR') as caught:
+        create_engine(read_model(small_model), EngineSpec('torch-compile', 'fp32', 64, 64))
+    assert str(tmp_path / 'file') in str(caught.value) and '\n' not in str(caught.value)
