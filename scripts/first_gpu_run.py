@@ -141,7 +141,7 @@ def write_report(steps: Sequence[Step], out: Path) -> None:
         if result is None:
             state, seconds = 'stopped with this script' if log.exists() else 'not run', ''
         else:
-            states = {0: 'done', None: 'stopped: no time left'}
+            states = {0: 'done', None: 'stopped at its time limit'}
             state, seconds = states.get(result['code'], f'failed with exit code {result["code"]}'), str(result['seconds'])
         table.append(f'| {step.title} | {state} | {seconds} |')
         if log.exists():

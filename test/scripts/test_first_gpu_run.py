@@ -77,7 +77,7 @@ def test_failures_and_stops_are_reported_and_only_they_are_repeated(
         Step('missing', 'Step missing', ['/no/such/command'], 10),
     ]
     assert not script.run_steps(steps, tmp_path, _soon())
-    stopped = 'stopped: no time left'
+    stopped = 'stopped at its time limit'
     assert _states(tmp_path) == ['done', 'failed with exit code 3', stopped, stopped, 'failed with exit code 127']
     report = (tmp_path / 'report.md').read_text()
     assert 'written in time' in report and 'No such file' in report
