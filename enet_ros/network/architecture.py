@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 SIZE_MULTIPLE = 8
 """Image width and height must be multiples of this: ENet's encoder halves them three times."""
 LARGEST_SIDE = 8192
-"""Largest width and height of a network, in pixels: 8K video is 7680x4320. A number without a limit is memory without one."""
+"""Largest width and height of a network, in pixels: 8K video is 7680x4320."""
 
 
 def is_valid_size(size: tuple[int, int], smallest: int = SIZE_MULTIPLE) -> bool:
