@@ -7,7 +7,7 @@ export UV_CUSTOM_COMPILE_COMMAND=scripts/lock.sh
 all=$(mktemp)
 trap 'rm -f "$all"' EXIT
 compile() {
-    uv pip compile --quiet --no-config --default-index https://pypi.org/simple --universal --python-version 3.10 "$@"
+    uv pip compile --quiet --no-config --no-annotate --default-index https://pypi.org/simple --universal --python-version 3.10 "$@"
 }
 # one resolution for all sets: two of them never have different versions of one package
 compile build.in run.in ros-wheels.in ros-extra.in train.in test.in torch-cuda.in --output-file "$all"
