@@ -26,6 +26,7 @@ setup(
         'openvino>=2024.4',
         'rosbags>=0.11',
         'rosbags-image>=0.10',
+        'zstandard>=0.22',
         'Jinja2>=3.0',
         'plotly>=6.0',
     ],
@@ -36,7 +37,8 @@ setup(
         ],
         'report': ['matplotlib>=3.6'],
         'int8': ['nncf>=3.0', 'onnx>=1.16', 'onnxruntime>=1.18'],
-        'datasets': ['h5py>=3.7', 'scipy>=1.8', 'pycocotools>=2.0.6'],  # some dataset layouts: docs/datasets.md
+        # some dataset layouts: docs/datasets.md; earlier versions of Pillow draw other pixels than labelme does now
+        'datasets': ['h5py>=3.7', 'scipy>=1.8', 'pycocotools>=2.0.6', 'pillow>=11.3'],
         'ray': ['ray>=2.10'],  # enet replay --ray
         'test': ['pytest<9'],  # colcon test looks for it here
     },
@@ -54,7 +56,7 @@ setup(
     zip_safe=False,
     entry_points={
         'console_scripts': [
-            'enet = enet_ros.cli.main:main',
+            'enet = enet_ros.cli.start:main',
             'segment_node = enet_ros.ros.segment_node:main',
         ],
     },

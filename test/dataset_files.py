@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from enet_ros.datasets.prepared import Dataset
-from enet_ros.datasets.source import SourceDataset
-from enet_ros.images.files import write_image
-from enet_ros.labels import VOID
+from enet_ros.datasets.source import Pair, Size, SourceDataset
+from enet_ros.images.files import read_labels, write_image
+from enet_ros.labels import VOID, LabelSet
 
 CLASSES = """
 name: yard
@@ -26,6 +26,19 @@ void: [0, [0, 0, 0], __ignore__]
 COLORS = [[(128, 64, 128), (9, 9, 9), (0, 0, 142), (220, 20, 60), (0, 0, 0)]]
 """A row of the colours that `CLASSES` lists, and the ids they stand for:"""
 COLOR_IDS = [[0, 0, 1, 2, VOID]]
+
+
+LABELS = LabelSet(('ground', 'box', 'person'), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
+
+
+def read_ids(pair: Pair, _: Size) -> NDArray[np.uint8]:
+    """Read labels that are ids already."""
+    return read_labels(pair.labels_path)
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Return the bytes of all files in `root`."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob('*') if path.is_file()}
 
 
 def write_photo(path: Path, height: int = 8, width: int = 10) -> None:

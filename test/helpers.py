@@ -60,7 +60,7 @@ def draw_dataset(folder: Path, train: int = 6, val: int = 2, width: int = 96, he
             write_image(pair.labels_path, labels)
             pairs.append(pair)
         splits[split] = pairs
-    drawn = SourceDataset('drawn', CAMVID, splits, lambda pair: read_labels(pair.labels_path), 'drawn', 'free')
+    drawn = SourceDataset('drawn', CAMVID, splits, lambda pair, _: read_labels(pair.labels_path), 'drawn', 'free')
     return write_dataset(folder / 'dataset', drawn)
 
 

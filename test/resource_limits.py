@@ -1,12 +1,14 @@
-"""Simulate a machine that runs out of something."""
+"""Simulate a machine that runs out of something, and measure what is used."""
 
 from __future__ import annotations
 
 import resource
 import signal
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 
 @contextmanager
@@ -20,6 +22,18 @@ def file_size_limit(size: int) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
+
+
+@contextmanager
+def peak_memory() -> Iterator[SimpleNamespace]:
+    """Yield an object whose `bytes` are, after the block, the most that Python and NumPy had allocated in it."""
+    used = SimpleNamespace(bytes=0)
+    tracemalloc.start()
+    try:
+        yield used
+        used.bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 @contextmanager

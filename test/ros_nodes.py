@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,6 +32,7 @@ from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from enet_ros.ros.client import spinning
 from enet_ros.ros.messages import to_message
 
 AsyncParameterClient = pytest.importorskip('rclpy.parameter_client', reason='needs ROS 2 Iron or later').AsyncParameterClient
@@ -187,3 +189,24 @@ class Process:
     def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         self.popen.send_signal(how)
         return self.popen.wait(PATIENCE)
+
+
+def namespace_for(folder: Path) -> str:
+    """Return the namespace of the test with the temporary folder `folder`."""
+    return f'/{folder.name}'.replace('-', '_')
+
+
+@contextmanager
+def running(
+    folder: Path, *arguments: str, robot: Robot | None = None, **parameters: object
+) -> Iterator[tuple[Robot, Process]]:
+    """Run a node with its log in `folder`, and a robot in its namespace."""
+    robot = robot or Robot(namespace_for(folder))
+    process = Process(folder / 'log', *arguments, remaps=[f'__ns:={robot.get_namespace()}'], precision='fp32', **parameters)
+    try:
+        with spinning(robot):
+            yield robot, process
+    finally:
+        if process.popen.poll() is None:
+            assert process.stop() == 0
+        robot.destroy_node()

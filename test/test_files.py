@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 from pathlib import Path
 
 import pytest
+from resource_limits import file_size_limit
 
 from enet_ros.errors import EnetError
 from enet_ros.files import check_writable, read_bytes, remove_temporaries, replacing, write_bytes, write_json
@@ -50,13 +50,8 @@ def test_check_writable_leaves_no_trace_and_names_what_cannot_be_written(tmp_pat
 
 @pytest.mark.parametrize('missing', [1, 200, 5000])
 def test_a_full_disk_leaves_no_incomplete_file(missing: int, tmp_path: Path) -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000 - missing, hard))  # similar to a full disk
-        with pytest.raises(EnetError, match=r'cannot write .*x.bin: File too large'):
-            write_bytes(tmp_path / 'x.bin', bytes(10_000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    with file_size_limit(10_000 - missing), pytest.raises(EnetError, match=r'cannot write .*x.bin: File too large'):
+        write_bytes(tmp_path / 'x.bin', bytes(10_000))
     assert not list(tmp_path.iterdir())
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import mcap.writer
 import numpy as np
 from mcap.well_known import SchemaEncoding
@@ -16,6 +17,7 @@ from rosbags.typesys import get_types_from_msg
 from enet_ros.images.synthetic import draw_scene
 
 IMAGE = 'sensor_msgs/msg/Image'
+COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 LABEL_INFO = 'vision_msgs/msg/LabelInfo'
 STORE.register({
     **get_types_from_msg('uint16 class_id\nstring class_name', 'vision_msgs/msg/VisionClass'),
@@ -38,6 +40,12 @@ def image(pixels: np.ndarray, encoding: str, stamp: float, **fields: object) -> 
     values = {'height': pixels.shape[0], 'width': pixels.shape[1], 'encoding': encoding, 'is_bigendian': 0,
               'step': pixels.strides[0], 'data': data, **fields}
     return bytes(STORE.serialize_cdr(STORE.types[IMAGE](header=header(stamp), **values), IMAGE))
+
+
+def compressed_image(pixels: np.ndarray, suffix: str, stamp: float) -> bytes:
+    """Return a serialized CompressedImage with PNG (suffix .png) or JPEG data (.jpg)."""
+    data = cv2.imencode(suffix, pixels)[1].reshape(-1)
+    return bytes(STORE.serialize_cdr(STORE.types[COMPRESSED](header=header(stamp), format=suffix, data=data), COMPRESSED))
 
 
 def label_info(names: dict[int, str]) -> bytes:

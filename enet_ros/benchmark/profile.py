@@ -11,6 +11,7 @@ from enet_ros.benchmark.case import Operation
 from enet_ros.engines.base import Engine, EngineSpec
 from enet_ros.engines.create import create_engine
 from enet_ros.engines.int8 import load_quantized_graph
+from enet_ros.engines.onnx_graph import load_graph
 from enet_ros.engines.owner_thread import OwnerThread
 from enet_ros.errors import NotMeasurableError
 from enet_ros.images.synthetic import draw_scene
@@ -39,9 +40,9 @@ def profile(model: ModelFile, spec: EngineSpec) -> list[Operation]:
 
 
 def _profile_openvino(model: ModelFile, spec: EngineSpec, images: NDArray[np.uint8]) -> dict[str, tuple[int, float]]:
-    from enet_ros.engines.openvino_engine import compile_graph, find_graph  # imports OpenVINO, which is optional
+    from enet_ros.engines.openvino_engine import compile_graph  # imports OpenVINO, which is optional
 
-    graph = load_quantized_graph(model, spec) if spec.precision == 'int8' else find_graph(model)
+    graph = load_quantized_graph(model, spec) if spec.precision == 'int8' else load_graph(model)
     if graph is None:
         raise NotMeasurableError('the int8 graph is not in the cache: run "enet build-engine" first')
     request = compile_graph(graph, spec, count=True).create_infer_request()

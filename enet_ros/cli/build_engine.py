@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from enet_ros.cli.arguments import add_segmenter_arguments
 from enet_ros.engines.base import EngineSpec
-from enet_ros.engines.cache import cache_folder
+from enet_ros.engines.cache import check_cache
 from enet_ros.engines.create import backends_by_speed, create_engine
 from enet_ros.engines.int8 import MAXIMUM_IMAGES, check_packages
 from enet_ros.errors import IncompleteInputError, UsageError
-from enet_ros.files import check_writable
 from enet_ros.images.channels import to_rgb
 from enet_ros.images.resize import fit
 from enet_ros.images.sources import open_frames
@@ -54,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     if backend != 'tensorrt' and arguments.precision != 'int8':
         print(f'backend {backend} has nothing to build ahead of time in {arguments.precision}')
         return 0
-    check_writable(cache_folder() / 'engine')  # before the build, which takes long
+    check_cache()  # before the build, which takes long
     if arguments.calibration:
         check_packages()  # before images are read
     images = read_calibration(arguments.calibration, spec.size) if arguments.calibration else ()

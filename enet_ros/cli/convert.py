@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,6 +18,7 @@ from enet_ros.datasets.prepared import Dataset
 from enet_ros.datasets.source import SourceDataset
 from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_prefix, by_share
 from enet_ros.datasets.sunrgbd import find_sunrgbd
+from enet_ros.datasets.voc import find_voc
 from enet_ros.datasets.writing import write_dataset
 from enet_ros.errors import EnetError
 from enet_ros.labels import parse_names
@@ -61,19 +63,26 @@ def add_command(commands: Commands) -> None:
          'SRC, or its train/, val/ and test/, must hold images with the JSON files of labelme beside them.'),
         ('coco', find_coco, 'your own images with annotations in COCO format',
          'SRC must hold the images, and annotations/instances_*.json or a folder with a JSON file for each split.'),
+        ('voc', find_voc, 'your own images with masks as in Pascal VOC, from CVAT or labelme2voc',
+         'SRC must hold JPEGImages/ and SegmentationClass/, and may hold ImageSets/Segmentation/ and labelmap.txt or '
+         'class_names.txt.'),
     ):
         own = _add_dataset(datasets, name, _with_classes(find), summary, description)
         own.add_argument('--classes', type=Path, required=True, metavar='FILE',
                          help='YAML file with the meaning of the labels; docs/datasets.md has an example')
         _add_choice(own, f'{DEFAULT_SHARE} if SRC has no splits')
+        if name != 'folder':
+            own.add_argument('--allow-outside', action='store_true',
+                             help='read images outside of SRC, to which paths in annotations, or links, may lead')
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert the dataset and print its classes and sizes."""
     skipped: list[EnetError] = []
-    dataset = write_dataset(
-        arguments.destination, arguments.find(arguments), arguments.link, skipped.append if arguments.skip_bad else None
-    )
+    source = arguments.find(arguments)
+    if getattr(arguments, 'allow_outside', False):
+        source = replace(source, root=None)
+    dataset = write_dataset(arguments.destination, source, arguments.link, skipped.append if arguments.skip_bad else None)
     for error in skipped:
         print(f'enet: skipped: {error}', file=sys.stderr)
     for name, count in zip(dataset.labels.names, dataset.pixels.get('train', ())):
@@ -106,7 +115,7 @@ def _add_dataset(
     parser.add_argument('--link', action='store_true',
                         help='link to the images in SRC instead of copying them; keep SRC then')
     parser.add_argument('--skip-bad', action='store_true',
-                        help='leave out and list images that cannot be used, instead of stopping at the first')
+                        help='leave out and list files that cannot be used, instead of stopping at the first')
     parser.set_defaults(run=run, find=find)
     return parser
 

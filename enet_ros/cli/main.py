@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from enet_ros.cli import bag, benchmark, build_engine, convert, evaluate, info, replay, segment, train
+from enet_ros.cli import bag, benchmark, build_engine, convert, evaluate, export_graph, info, replay, segment, train
 from enet_ros.errors import EnetError, TrainingStopped, UsageError, one_line, printable
 from enet_ros.exit_codes import ExitCode
 from enet_ros.version import __version__
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _Parser(prog='enet', description='Semantic segmentation with ENet.', epilog=_EXIT_CODES)
     parser.add_argument('--version', action='version', version=f'enet_ros {__version__}')
     commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
-    for module in (segment, convert, train, evaluate, bag, replay, benchmark, build_engine, info):
+    for module in (segment, convert, train, evaluate, bag, replay, benchmark, build_engine, export_graph, info):
         module.add_command(commands)
     parsed = parser.parse_args(arguments)
     try:

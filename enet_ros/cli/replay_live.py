@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ def replay_live(
     """Play the bags, one after the other, to a node. Return their outcomes, the live figures, and the node's engine.
 
     Raises:
-        EnetError: ROS 2 is missing.
+        EnetError: ROS 2 is missing or does not start.
 
     """
     try:  # not at the top: all else works without ROS
@@ -28,6 +29,7 @@ def replay_live(
     except ImportError as error:
         raise EnetError(f'--mode live needs ROS 2 ({error.name} is missing): source its setup file, or use --mode offline'
                         ) from error
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that temporary files are removed
     outcomes: list[Outcome] = []
     with ProgressBars(1) as bars, LiveReplay(
         model, arguments.node or '', rate=arguments.rate or 1.0, find_rate=arguments.find_rate

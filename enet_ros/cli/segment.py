@@ -12,9 +12,10 @@ from tqdm import tqdm
 from enet_ros.cli.arguments import add_segmenter_arguments, fraction, make_segmenter
 from enet_ros.errors import EnetError, IncompleteInputError, printable
 from enet_ros.exit_codes import ExitCode
+from enet_ros.images.frames import FrameSource
 from enet_ros.images.overlay import blend
 from enet_ros.images.results import INDEX, INDEX_COLUMNS, ResultFolder
-from enet_ros.images.sources import FrameSource, open_frames
+from enet_ros.images.sources import open_frames
 from enet_ros.labels import parse_names
 from enet_ros.segmenter import Segmenter
 

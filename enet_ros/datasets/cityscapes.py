@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from enet_ros.datasets.coding import Coding
 from enet_ros.datasets.prepared import SPLITS, some_images
-from enet_ros.datasets.source import Pair, SourceDataset
+from enet_ros.datasets.searching import labels_alone
+from enet_ros.datasets.source import Pair, Size, SourceDataset
 from enet_ros.errors import DatasetError
 from enet_ros.labels import CITYSCAPES, CITYSCAPES_LABEL_IDS, VOID
 
@@ -41,6 +42,9 @@ def find_cityscapes(root: Path, coarse: bool = False) -> SourceDataset:
         'cityscapes', CITYSCAPES, splits, _read_ids,
         source=f'Cityscapes (Cordts et al. 2016), {kind}',
         license='Cityscapes is for non-commercial use; see its licence at cityscapes-dataset.com',
+        left_out=labels_alone(
+            [root / kind], [pair for of_split in splits.values() for pair in of_split], f'_{kind}_labelids.png'.lower()
+        ),
     )
 
 
@@ -54,5 +58,5 @@ def _pairs(images: Path, labels: Path, kind: str) -> list[Pair]:
     ]
 
 
-def _read_ids(pair: Pair) -> NDArray[np.uint8]:
+def _read_ids(pair: Pair, _: Size) -> NDArray[np.uint8]:
     return _CODING.read(pair.labels_path)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from enet_ros.datasets.coding import Coding
 from enet_ros.datasets.parsing import parsing, read_yaml, text_of
-from enet_ros.datasets.source import Pair, SourceDataset
+from enet_ros.datasets.source import Pair, Size, SourceDataset
+from enet_ros.errors import DatasetError
 from enet_ros.labels import VOID, LabelSet
 
 _KEYS = {'name', 'source', 'license', 'classes', 'void', 'rest'}
@@ -37,9 +38,14 @@ class Classes:
     settings: str
     """The whole content: two files with the same settings give the same labels."""
 
-    def dataset(self, splits: Mapping[str, Sequence[Pair]], to_ids: Callable[[Pair], NDArray[np.uint8]]) -> SourceDataset:
+    def dataset(
+        self, splits: Mapping[str, Sequence[Pair]], to_ids: Callable[[Pair, Size], NDArray[np.uint8]],
+        root: Path | None = None, left_out: Sequence[DatasetError] = (),
+    ) -> SourceDataset:
         """Return a dataset with these classes."""
-        return SourceDataset(self.name, self.labels, splits, to_ids, self.source, self.license, self.settings)
+        return SourceDataset(
+            self.name, self.labels, splits, to_ids, self.source, self.license, self.settings, root, left_out
+        )
 
 
 def read_classes(path: Path) -> Classes:

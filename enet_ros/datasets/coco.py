@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from enet_ros.datasets.annotations import check_corners, class_id, portable_path
+from enet_ros.datasets.annotations import check_corners, check_declared_size, class_id, long_name, portable_path
 from enet_ros.datasets.classes import Classes, read_classes
 from enet_ros.datasets.optional import import_optional
 from enet_ros.datasets.parsing import parsing, read_json
 from enet_ros.datasets.prepared import SPLITS
-from enet_ros.datasets.source import Pair, SourceDataset
-from enet_ros.datasets.splitting import UNSPLIT, Choice, hold_out
+from enet_ros.datasets.searching import files_in, unused_files
+from enet_ros.datasets.source import Pair, Size, SourceDataset
+from enet_ros.datasets.splitting import UNSPLIT, Choice, hold_out, split_folders, split_of_folder
 from enet_ros.errors import DatasetError
 
 _SPLIT_NAME = re.compile(rf'({"|".join(SPLITS)})(ing|id|idation|set)?(?![a-z])')  # not "values" or "trainval"
 _REMEDY = 'export the annotations again'
+_OTHER_TASKS = ('captions_', 'image_info_', 'labels_', 'panoptic_', 'person_keypoints_', 'stuff_')
+"""How COCO names the files with other annotations of the images in instances_*.json."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class _Image:
     """Name and size of an image, and its annotations with the names of their categories in the order of the file."""
 
     name: str
-    height: int
-    width: int
+    height: object
+    width: object
     annotations: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
 
@@ -39,7 +42,7 @@ def find_coco(root: Path, classes_path: Path, choice: Choice | None) -> SourceDa
     """Find the JSON files in `root` and its folders, and their images. `choice` selects the images to hold out of train.
 
     The name of a file (`annotations/instances_train2017.json`) or of its folder (`valid/_annotations.coco.json`) starts with
-    its split. A single file of another name holds images that are not split yet.
+    its split. If it does not, the folder of an image may be that of a split. Else the images are not split yet.
 
     Raises:
         DatasetError: the classes file is not valid, there is no JSON file, one is damaged, lists something twice or has no
@@ -48,32 +51,54 @@ def find_coco(root: Path, classes_path: Path, choice: Choice | None) -> SourceDa
     """
     rle = import_optional('pycocotools.mask', "COCO's areas")
     classes = read_classes(classes_path)
-    files = sorted({*root.glob('[!.]*.json'), *root.glob('[!.]*/[!.]*.json')} - {*root.glob('__MACOSX/*')})
-    files = [path for path in files if path.stem.startswith('instances_')] or files  # COCO has captions beside them
+    files = [path for path in files_in(root, ('.json',)) if not _is_of_other_task(path)]
     if not files:
         raise DatasetError(f'no JSON file in {root} or its folders: pass the folder of the exported dataset')
+    parts = {path: _part(path, root) for path in files}
     images: dict[Path, _Image] = {}
     found_in: dict[Path, tuple[Path, str]] = {}
-    for path in files:
-        part, split = _part(path, root)
-        if split == UNSPLIT and len(files) > 1:
-            raise DatasetError(f'{path} has no split: start its name or that of its folder with one of {", ".join(SPLITS)}, '
-                               'or remove it')
-        found = _read_file(path, root, part)
+    for path, (part, split) in parts.items():
+        # a file without a split can list images of the splits that have no file
+        splits = [split] if split else [name for name in SPLITS if name not in (other for _, other in parts.values())]
+        found = _read_file(path, [path.parent, root / 'images' / part, root / 'images', root / part, root],
+                           [*split_folders(root / 'images', splits), *split_folders(root, splits)])
         if twice := [image_path for image_path in found if image_path in images and image_path.is_file()]:
             raise DatasetError(f'{path} lists {twice[0]}, and so does another file: remove the image from one of them')
         images.update(found)
-        found_in.update(dict.fromkeys(found, (path, split)))
+        found_in.update({image_path: (path, split or split_of_folder(root, image_path)) for image_path in found})
+    _check_splits(found_in)
     are_short = len({image_path.stem for image_path in images}) == len(images)
-    splits: dict[str, list[Pair]] = {}
+    of_split: dict[str, list[Pair]] = {}
     for image_path, (path, split) in found_in.items():
-        name = image_path.stem if are_short else _long_name(images[image_path].name)
-        splits.setdefault(split, []).append(Pair(image_path, path, name))
+        name = image_path.stem if are_short else long_name(images[image_path].name)
+        of_split.setdefault(split, []).append(Pair(image_path, path, name))
 
-    def to_ids(pair: Pair) -> NDArray[np.uint8]:
-        return _draw(pair, images[pair.image_path], classes, rle)
+    def to_ids(pair: Pair, size: Size) -> NDArray[np.uint8]:
+        return _draw(pair, images[pair.image_path], size, classes, rle)
 
-    return classes.dataset(hold_out(splits, choice), to_ids)
+    return classes.dataset(
+        hold_out(of_split, choice), to_ids, root, unused_files(root, images, 'images that no annotation file lists')
+    )
+
+
+def _is_of_other_task(path: Path) -> bool:
+    """Return whether a file holds other annotations of the images that an instances_*.json beside it lists."""
+    task = next((task for task in _OTHER_TASKS if path.name.startswith(task)), None)
+    return task is not None and path.with_name(f'instances_{path.name.removeprefix(task)}').is_file()
+
+
+def _check_splits(found_in: Mapping[Path, tuple[Path, str]]) -> None:
+    """Check that all images have a split, or none and are in one file.
+
+    Raises:
+        DatasetError: it is not so.
+
+    """
+    unsplit = {image_path: path for image_path, (path, split) in found_in.items() if split == UNSPLIT}
+    if unsplit and (len(unsplit) < len(found_in) or len(set(unsplit.values())) > 1):
+        image_path, path = next(iter(unsplit.items()))
+        raise DatasetError(f'{path} has no split, nor has the folder of its image {image_path}: start its name or that of '
+                           f'its folder with one of {", ".join(SPLITS)}, or remove it')
 
 
 def _part(path: Path, root: Path) -> tuple[str, str]:
@@ -90,33 +115,28 @@ def _part(path: Path, root: Path) -> tuple[str, str]:
     return names[0], UNSPLIT
 
 
-def _long_name(file_name: str) -> str:
-    """Return a name that includes the folders, for example day_a for day/a.jpg."""
-    path = PureWindowsPath(file_name).with_suffix('')
-    return '_'.join(part for part in path.parts if part not in (path.anchor, '..'))
-
-
-def _read_file(path: Path, root: Path, part: str) -> dict[Path, _Image]:
+def _read_file(path: Path, places: Sequence[Path], split_places: Sequence[Path]) -> dict[Path, _Image]:
+    """Return the images in a file by their paths: in the first of `places` that has them, else in one of `split_places`."""
     fields = read_json(path, _REMEDY)
     with parsing(path, _REMEDY):
         names: dict[Any, str] = {}
         for category in fields['categories']:
             if names.setdefault(category['id'], category['name']) != category['name']:
-                raise _twice(path, f'category id {category["id"]}')
+                raise _twice(path, f'category id {category["id"]!r:.40}')
         images: dict[Path, _Image] = {}
         by_id: dict[Any, _Image] = {}
         for entry in fields['images']:
             image = _Image(entry['file_name'], entry['height'], entry['width'])
-            image_path = _image_path(root, path, part, entry['file_name'])
+            image_path = _image_path(portable_path(entry['file_name']), places, split_places)
             if by_id.setdefault(entry['id'], image) is not image:
-                raise _twice(path, f'image id {entry["id"]}')
+                raise _twice(path, f'image id {entry["id"]!r:.40}')
             if images.setdefault(image_path, image) is not image:
                 raise _twice(path, f'image {entry["file_name"]}')
         for annotation in fields['annotations']:
             category, of = annotation['category_id'], annotation['image_id']
             if category not in names or of not in by_id:
-                raise DatasetError(f'{path}: annotation {annotation["id"]} is of category {category} in image {of}, but the '
-                                   f'file does not list both: {_REMEDY}')
+                raise DatasetError(f'{path}: annotation {annotation["id"]!r:.40} is of category {category!r:.40} in image '
+                                   f'{of!r:.40}, but the file does not list both: {_REMEDY}')
             by_id[of].annotations.append((names[category], annotation))
         return images
 
@@ -125,28 +145,31 @@ def _twice(path: Path, what: str) -> DatasetError:
     return DatasetError(f'{path} lists {what} twice: {_REMEDY}, or use distinct ones')
 
 
-def _image_path(root: Path, path: Path, part: str, file_name: str) -> Path:
-    """Return the path of an image: beside the JSON file, in `root` or its images/, or in a folder named after the part."""
-    name = portable_path(file_name)
-    places = [path.parent, root / 'images' / part, root / 'images', root / part, root]
-    return next((place / name for place in places if (place / name).is_file()), places[0] / name)
+def _image_path(name: PurePosixPath, places: Sequence[Path], split_places: Sequence[Path]) -> Path:
+    if path := next((place / name for place in places if (place / name).is_file()), None):
+        return path
+    found = [place / name for place in split_places if (place / name).is_file()]
+    if len(found) > 1:
+        raise ValueError(f'its image {name} may be {found[0]} or {found[1]}')
+    return found[0] if found else places[0] / name
 
 
-def _draw(pair: Pair, image: _Image, classes: Classes, rle: ModuleType) -> NDArray[np.uint8]:
+def _draw(pair: Pair, image: _Image, size: Size, classes: Classes, rle: ModuleType) -> NDArray[np.uint8]:
     """Draw the areas in their order, so that later ones cover earlier ones. Crowds come first: others are part of them."""
     with parsing(f'{pair.labels_path}, image {pair.image_path.name},', _REMEDY):
-        ids = np.full((image.height, image.width), classes.rest, np.uint8)
+        check_declared_size(image.height, image.width, size)
+    ids = np.full(size, classes.rest, np.uint8)
     for name, annotation in sorted(image.annotations, key=lambda named: not named[1].get('iscrowd')):
-        where = f'{pair.labels_path}, annotation {annotation.get("id")} of {pair.image_path.name},'
+        where = f'{pair.labels_path}, annotation {annotation.get("id")!r:.40} of {pair.image_path.name},'
         index = class_id(where, name, classes.names)
         if not annotation.get('segmentation'):
             raise DatasetError(f'{where} has no polygon or mask: add one or remove the annotation')
         with parsing(where, _REMEDY):
-            ids[_mask(annotation['segmentation'], ids.shape, rle)] = index
+            ids[_mask(annotation['segmentation'], size, rle)] = index
     return ids
 
 
-def _mask(segmentation: Any, size: tuple[int, ...], rle: ModuleType) -> NDArray[np.bool_]:  # noqa: ANN401 - JSON
+def _mask(segmentation: Any, size: Size, rle: ModuleType) -> NDArray[np.bool_]:  # noqa: ANN401 - JSON
     """Return the mask (H x W, True = inside) of polygons or run lengths. pycocotools does not check them.
 
     Raises:
@@ -157,7 +180,9 @@ def _mask(segmentation: Any, size: tuple[int, ...], rle: ModuleType) -> NDArray[
     if isinstance(segmentation, dict):
         runs = segmentation['counts']
         runs = np.array(_unpack(runs) if isinstance(runs, str) else runs)
-        if tuple(segmentation['size']) != size or runs.sum() != size[0] * size[1] or runs.min() < 0:
+        pixels = size[0] * size[1]
+        # a sum of larger runs could overflow to the right number
+        if tuple(segmentation['size']) != size or runs.sum() != pixels or not 0 <= runs.min() <= runs.max() <= pixels:
             raise ValueError(f'a mask of size {segmentation["size"]} with runs of {runs.sum()} pixels for an image of '
                              f'{size[0]} rows and {size[1]} columns')
         return (np.repeat(np.arange(len(runs)) % 2, runs) > 0).reshape(size[::-1]).T  # by columns, outside first
@@ -182,6 +207,8 @@ def _unpack(text: str) -> list[int]:
     runs: list[int] = []
     number = shift = 0
     for character in text:
+        if shift > 60:
+            raise ValueError('a mask has a run of more than 60 bits')
         bits = ord(character) - 48
         number |= (bits & 31) << shift
         shift += 5

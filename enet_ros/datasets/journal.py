@@ -11,6 +11,9 @@ from types import TracebackType
 from enet_ros.errors import EnetError, one_line
 from enet_ros.files import replacing
 
+JOURNAL = '.unfinished.jsonl'
+"""Name of the file in the folder of an unfinished conversion."""
+
 _FORMAT = 2  # change it when the lines change: a journal of another format is ignored
 
 
@@ -75,6 +78,15 @@ class Journal:
 
     def _unwritable(self, error: OSError) -> EnetError:
         return EnetError(f'cannot write {self._path}: {one_line(error)}')
+
+
+def is_journal(path: Path) -> bool:
+    """Return whether `path` is a journal of this package, also one of an earlier format."""
+    try:
+        *_, names, colors, settings, link = json.loads(_lines(path)[0])
+    except (IndexError, TypeError, ValueError):
+        return False
+    return isinstance(names, list) and isinstance(colors, list) and isinstance(settings, str) and isinstance(link, bool)
 
 
 def _lines(path: Path) -> list[str]:

@@ -21,7 +21,7 @@ from enet_ros.images.files import image_files, read_image, read_labels
 from enet_ros.labels import LabelSet
 
 SPLITS = ('train', 'val', 'test')
-_REMEDY = 'correct it or convert the dataset again'
+_REMEDY = 'correct it or convert the dataset again, to another folder'
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,7 @@ def check_labels_exist(image_path: Path, labels_path: Path) -> None:
         raise DatasetError(f'{image_path} has no labels {labels_path}: add them or remove the image')
 
 
-def check_size(
-    image_path: Path, image: NDArray[np.uint8], labels_path: Path, labels: NDArray[np.uint8]
-) -> None:
+def check_size(image_path: Path, image: NDArray[np.uint8], labels_path: Path, labels: NDArray[np.uint8]) -> None:
     """Check that an image (H x W x 3) and its labels (H x W) have the same size.
 
     Raises:

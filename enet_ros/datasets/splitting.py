@@ -62,6 +62,22 @@ def find_pairs(
     return splits
 
 
+def split_named(name: str) -> str:
+    """Return the split that a folder or list of this name holds, for example val for Validation, or `UNSPLIT`."""
+    return _SPLIT_FOLDERS.get(name.lower(), UNSPLIT)
+
+
+def split_folders(parent: Path, splits: Sequence[str]) -> list[Path]:
+    """Return the folders in `parent` that are named after one of `splits`, for example Validation for val."""
+    return sorted(path for path in parent.glob('*/') if split_named(path.name) in splits)
+
+
+def split_of_folder(root: Path, path: Path) -> str:
+    """Return the split that a folder of `path`, below `root`, is named after. `UNSPLIT` if there is none."""
+    folders = path.relative_to(root).parts[:-1] if path.is_relative_to(root) else ()
+    return next(filter(None, map(split_named, folders)), UNSPLIT)
+
+
 def hold_out(splits: Mapping[str, Sequence[Pair]], choice: Choice | None) -> dict[str, Sequence[Pair]]:
     """Move the pairs that `choice` selects from train to val. None moves nothing, except a default share of `UNSPLIT` ones.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from enet_ros.datasets.coding import Coding
 from enet_ros.datasets.optional import import_optional
 from enet_ros.datasets.prepared import some_images
-from enet_ros.datasets.source import Pair, SourceDataset
+from enet_ros.datasets.source import Pair, Size, SourceDataset
 from enet_ros.datasets.splitting import Choice, hold_out
 from enet_ros.errors import DatasetError, one_line
 from enet_ros.labels import SUNRGBD, VOID
@@ -53,7 +53,7 @@ def find_sunrgbd(root: Path, choice: Choice | None = None) -> SourceDataset:
             'SUNRGBD/ and SUNRGBDtoolbox/'
         )
 
-    def to_ids(pair: Pair) -> NDArray[np.uint8]:
+    def to_ids(pair: Pair, _: Size) -> NDArray[np.uint8]:
         return _read_toolbox(pair.labels_path, indices[pair.name]) if indices else _CODING.read(pair.labels_path)
 
     return SourceDataset(

@@ -13,12 +13,14 @@ import yaml
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from enet_ros.datasets.journal import Journal
-from enet_ros.datasets.prepared import SPLITS, Dataset, check_ids, check_labels_exist, check_size, read_dataset
+from enet_ros.datasets.destination import check_free, check_names, targets
+from enet_ros.datasets.journal import JOURNAL, Journal
+from enet_ros.datasets.prepared import Dataset, check_ids, check_labels_exist, check_size, read_dataset
+from enet_ros.datasets.searching import RealPath
 from enet_ros.datasets.source import Pair, SourceDataset
 from enet_ros.errors import DatasetError, EnetError
 from enet_ros.files import replacing
-from enet_ros.images.files import IMAGE_SUFFIXES, image_files, read_image, write_image
+from enet_ros.images.files import IMAGE_SUFFIXES, read_image, write_image
 from enet_ros.images.integrity import check_whole
 from enet_ros.labels import VOID
 
@@ -34,19 +36,22 @@ def write_dataset(
         root: Folder for the prepared dataset.
         source: What to convert.
         link: Make symbolic links to the images instead of copies.
-        on_bad: Called with the reason for each pair that cannot be used. Such pairs are left out. None = raise the reason.
+        on_bad: Called with the reason for each pair that cannot be used, and for other files that are left out. None = raise
+            the reason.
 
     Raises:
         EnetError: a split is empty, two images would get the same name, `root` holds something else, a pair cannot be used
-            (if `on_bad` is None), or a file cannot be written.
+            or something is left out (if `on_bad` is None), or a file cannot be written.
 
     """
-    _check_names(source)
-    _check_free(root, source)
-    (root / 'dataset.yaml').unlink(missing_ok=True)
+    check_names(source)
+    check_free(root, source)
+    on_bad = on_bad or _refuse
+    found = _found(source, on_bad)  # before anything is written, and before the long work
     identity = [source.name, source.labels.names, source.labels.colors, source.settings, link]
-    with Journal(root / '.unfinished.jsonl', identity) as journal:
-        counts = _write_pairs(root, source, link, on_bad or _refuse, journal)
+    with Journal(root / JOURNAL, identity) as journal:
+        (root / 'dataset.yaml').unlink(missing_ok=True)  # not before the journal, which marks the folder as a conversion's
+        counts = _write_pairs(root, source, found, link, on_bad, journal)
         fields = {
             'name': source.name,
             'source': source.source,
@@ -61,43 +66,43 @@ def write_dataset(
     return read_dataset(root)
 
 
-def _check_names(source: SourceDataset) -> None:
-    if not source.splits:
-        raise DatasetError(f'{source.name} has no images: pass the folder of the complete dataset')
+def _found(source: SourceDataset, on_bad: Callable[[EnetError], None]) -> set[tuple[str, Pair]]:
+    """Return the pairs, with their split, whose files exist where they may be."""
+    found: set[tuple[str, Pair]] = set()
+    real_path = RealPath()
     for split, pairs in source.splits.items():
-        if not pairs:
-            raise DatasetError(f'split {split} of {source.name} has no images: pass the folder of the complete dataset')
-        taken: dict[str, Path] = {}
         for pair in pairs:
-            if pair.name in taken:
-                raise DatasetError(
-                    f'{pair.image_path} and {taken[pair.name]} would both become {split}/images/{pair.name}: rename one'
-                )
-            taken[pair.name] = pair.image_path
+            try:
+                _check_files(pair)
+                if source.root is not None:
+                    _check_inside(pair, source.root, real_path)
+            except DatasetError as error:
+                on_bad(error)
+            else:
+                found.add((split, pair))
+    for reason in source.left_out:
+        on_bad(reason)
+    _check_splits(source, {split for split, _ in found})
+    return found
 
 
-def _check_free(root: Path, source: SourceDataset) -> None:
-    """Refuse a folder that holds another dataset, other images, or the files to convert."""
-    try:
-        held = read_dataset(root)
-    except DatasetError:  # there is none, or a damaged one, which this conversion replaces
-        held = None
-    if held is not None and (held.name, held.labels) != (source.name, source.labels):
-        raise DatasetError(f'{root} holds the dataset {held.name} with other classes: choose another folder or empty it')
-    for split in SPLITS:
-        expected = {_image_name(pair) for pair in source.splits.get(split, ())}
-        folder = root / split / 'images'
-        if folder.is_dir() and (foreign := [path for path in image_files(folder) if path.name not in expected]):
-            raise DatasetError(f'{root} holds images that this conversion does not write, for example {foreign[0]}: choose '
-                               'another folder or empty it')
-    written = {(root / split / kind).resolve() for split in SPLITS for kind in ('images', 'labels')}
-    for folder in {path.parent for pairs in source.splits.values() for pair in pairs for path in _files(pair)}:
-        if folder.resolve() in written:
-            raise DatasetError(f'{root} holds {folder}, which is to be converted: choose another folder')
+def _check_files(pair: Pair) -> None:
+    if not pair.image_path.is_file():
+        raise DatasetError(f'{pair.image_path}, the image of {pair.labels_path}, is missing: add it or remove its labels')
+    if pair.image_path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise DatasetError(f'{pair.image_path} does not have the name of a PNG or JPEG file: convert it to one')
+    check_labels_exist(pair.image_path, pair.labels_path)
+
+
+def _check_inside(pair: Pair, root: Path, real_path: RealPath) -> None:
+    for path in pair.files:
+        if not real_path.is_inside(path, root):
+            raise DatasetError(f'{path} is outside of {root}: move it there, or use --allow-outside')
 
 
 def _write_pairs(
-    root: Path, source: SourceDataset, link: bool, on_bad: Callable[[EnetError], None], journal: Journal
+    root: Path, source: SourceDataset, found: set[tuple[str, Pair]], link: bool, on_bad: Callable[[EnetError], None],
+    journal: Journal
 ) -> dict[tuple[str, str], list[int]]:
     """Write the pairs that are not in the journal, and return the pixel counts of all pairs by split and name."""
     counts: dict[tuple[str, str], list[int]] = {}
@@ -105,13 +110,9 @@ def _write_pairs(
     for split, pairs in source.splits.items():
         for pair in pairs:
             done = journal.find(split, pair.name, _stamp(pair))
-            try:
-                check_labels_exist(pair.image_path, pair.labels_path)  # before the long work starts
-            except DatasetError as error:
-                on_bad(error)
+            if (split, pair) not in found:
                 _remove(root, split, pair)
-                continue
-            if done is not None and all(path.exists() for path in _targets(root, split, pair)):
+            elif done is not None and all(path.exists() for path in targets(root, split, pair)):
                 counts[split, pair.name] = done
             else:
                 todo.append((split, pair))
@@ -141,7 +142,7 @@ def _write_pair(
         ids = _read_ids(pair, source)
     except EnetError as error:
         return error
-    image_target, labels_target = _targets(root, split, pair)
+    image_target, labels_target = targets(root, split, pair)
     with replacing(image_target) as temporary:
         if link:
             temporary.unlink()
@@ -156,39 +157,33 @@ def _write_pair(
 
 def _read_ids(pair: Pair, source: SourceDataset) -> NDArray[np.uint8]:
     """Check the image of a pair and return its labels as class ids (H x W, uint8, 255 = void)."""
-    if not pair.image_path.is_file():
-        raise DatasetError(f'{pair.image_path}, the image of {pair.labels_path}, is missing: add it or remove its labels')
-    if pair.image_path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise DatasetError(f'{pair.image_path} does not have the name of a PNG or JPEG file: convert it to one')
     check_whole(pair.image_path)
-    image, ids = read_image(pair.image_path), source.to_ids(pair)
+    image = read_image(pair.image_path)
+    ids = source.to_ids(pair, (image.shape[0], image.shape[1]))
     check_size(pair.image_path, image, pair.labels_path, ids)
     check_ids(pair.labels_path, ids, {*range(len(source.labels)), VOID})
     return ids
 
 
+def _check_splits(source: SourceDataset, usable: set[str]) -> None:
+    for split in source.splits:
+        if split not in usable:
+            raise DatasetError(f'no image of split {split} of {source.name} can be used: correct the images')
+
+
 def _totals(source: SourceDataset, counts: Mapping[tuple[str, str], list[int]]) -> dict[str, list[int]]:
     """Return the pixels of each class in each split."""
+    _check_splits(source, {split for split, _ in counts})
     totals = {}
     for split, pairs in source.splits.items():
         of_split = [counts[split, pair.name] for pair in pairs if (split, pair.name) in counts]
-        if not of_split:
-            raise DatasetError(f'no image of split {split} of {source.name} can be used: correct the images')
         totals[split] = [sum(pixels) for pixels in zip(*of_split)]
     return totals
 
 
-def _image_name(pair: Pair) -> str:
-    return f'{pair.name}{pair.image_path.suffix}'
-
-
-def _targets(root: Path, split: str, pair: Pair) -> tuple[Path, Path]:
-    return root / split / 'images' / _image_name(pair), root / split / 'labels' / f'{pair.name}.png'
-
-
 def _remove(root: Path, split: str, pair: Pair) -> None:
     """Remove the files that an earlier conversion wrote when the pair was good."""
-    for path in _targets(root, split, pair):
+    for path in targets(root, split, pair):
         path.unlink(missing_ok=True)
 
 
@@ -198,9 +193,5 @@ def _refuse(error: EnetError) -> None:
 
 def _stamp(pair: Pair) -> list[int]:
     """Return the sizes and modification times of the pair's files, without those that are missing."""
-    stats = [path.stat() for path in _files(pair) if path.exists()]
+    stats = [path.stat() for path in pair.files if path.exists()]
     return [number for stat in stats for number in (stat.st_size, stat.st_mtime_ns)]
-
-
-def _files(pair: Pair) -> tuple[Path, Path]:
-    return pair.image_path, pair.labels_path

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from importlib.util import find_spec
-from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -19,10 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enet_ros.engines.base import EngineSpec
-from enet_ros.engines.cache import cache_folder
+from enet_ros.engines.cache import load_entry, store_entry
 from enet_ros.engines.onnx_graph import GRAPH_VERSION
 from enet_ros.errors import CalibrationError, EnetError, EngineError
-from enet_ros.files import replacing
 from enet_ros.network.model_file import ModelFile
 
 if TYPE_CHECKING:
@@ -49,30 +47,32 @@ def check_packages() -> None:
         raise EngineError(f'quantising to int8 needs {", ".join(missing)}: pip install {" ".join(missing)}')
 
 
-def quantized_path(model: ModelFile, spec: EngineSpec) -> Path:
-    """Return where the cache keeps the int8 graph of `model` for the backend and size of `spec`."""
-    version = f'v{GRAPH_VERSION}.{QUANTIZED_VERSION}'
-    return cache_folder() / f'{model.sha256[:16]}-{spec.width}x{spec.height}-{spec.backend}-int8-{version}.onnx'
+def quantized_entry(model: ModelFile, spec: EngineSpec) -> tuple[str, dict[str, str]]:
+    """Return file name and key, in the cache, of the int8 graph of `model` for the backend and size of `spec`."""
+    key = {
+        'model': model.sha256, 'size': f'{spec.width}x{spec.height}', 'backend': spec.backend,
+        'version': f'{GRAPH_VERSION}.{QUANTIZED_VERSION}',
+    }
+    return '{}-{size}-{backend}-int8-v{version}.graph'.format(model.sha256[:16], **key), key
 
 
 def load_quantized_graph(model: ModelFile, spec: EngineSpec) -> bytes | None:
-    """Return the cached int8 graph of `model` for the backend and size of `spec`, or None."""
+    """Return the cached int8 graph of `model` for the backend and size of `spec`, or None. Log why one is not used."""
     try:
-        return quantized_path(model, spec).read_bytes()
-    except OSError:
+        return load_entry(*quantized_entry(model, spec))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        log.warning('the int8 graph must be calibrated again: %s', error)
         return None
 
 
 def store_quantized_graph(graph: bytes, model: ModelFile, spec: EngineSpec) -> None:
     """Put an int8 graph into the cache. Log a warning where that fails."""
-    path = quantized_path(model, spec)
     try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(graph)
+        log.info('cached in %s', store_entry(*quantized_entry(model, spec), graph))
     except EnetError as error:
         log.warning('the int8 graph is not cached and must be calibrated again at the next start: %s', error)
-    else:
-        log.info('cached in %s', path)
 
 
 def quantize(graph: bytes, model: ModelFile, spec: EngineSpec, images: Sequence[NDArray[np.uint8]]) -> bytes:
@@ -98,7 +98,7 @@ def quantize(graph: bytes, model: ModelFile, spec: EngineSpec, images: Sequence[
 
 
 def quantize_graph(graph: bytes, images: Sequence[NDArray[np.uint8]], *, zero_points: bool) -> bytes:
-    """Return the int8 form of an ONNX graph, its metadata kept.
+    """Return the int8 form of an ONNX graph.
 
     With `zero_points`, activations that are mostly of one sign use the whole range, at a small cost in time. Without, all
     zero points are 0 and all types int8, as TensorRT requires.
@@ -124,8 +124,6 @@ def quantize_graph(graph: bytes, images: Sequence[NDArray[np.uint8]], *, zero_po
         )
     if not zero_points:
         _make_signed(quantized)
-    del quantized.metadata_props[:]
-    quantized.metadata_props.extend(model.metadata_props)
     data: bytes = quantized.SerializeToString()
     return data
 

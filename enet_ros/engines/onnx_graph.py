@@ -1,66 +1,113 @@
 """The ONNX graph of a model file, for runtimes that read ONNX: found beside the model, in the cache, or exported into it.
 
-The graph is that of `PortableNetwork`, with free batch, height and width. It carries the hash of its model file and the
-version of its form. A graph with other weights or of an older form is never run.
+The graph is that of `PortableNetwork`, with free batch, height and width. A model file records the digest of the graph
+beside it: a graph that is damaged, of other weights or of an older form is never run.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from enet_ros.engines.cache import cache_folder
-from enet_ros.errors import EngineError
-from enet_ros.files import replacing
-from enet_ros.network.model_file import ModelFile
+from enet_ros.engines.cache import load_entry, store_entry
+from enet_ros.errors import EnetError, EngineError
+from enet_ros.files import write_bytes
+from enet_ros.network.model_file import ModelFile, read_model, write_model
 
 if TYPE_CHECKING:
     import torch
 
     from enet_ros.network.inference import InferenceNetwork
 
+log = logging.getLogger(__name__)
+
 GRAPH_VERSION = '3'
 """Increase it when `export_graph` writes another graph for the same weights."""
 OUTPUTS = ('labels', 'confidence')
 """Names of a network's outputs, in their order. A network without confidence has only the first."""
 
-MODEL_KEY = 'enet_ros.model_sha256'
-VERSION_KEY = 'enet_ros.graph_version'
 
-
-def graph_paths(model: ModelFile) -> tuple[Path, Path]:
-    """Return where the graph of `model` may be: beside it, for a robot without PyTorch, and in the cache."""
-    return model.path.with_suffix('.onnx'), cache_folder() / f'{model.sha256[:16]}-v{GRAPH_VERSION}.onnx'
-
-
-def export_graph(model: ModelFile, path: Path) -> None:
-    """Export the graph of `model` to `path`, completely or not at all.
+def load_graph(model: ModelFile) -> bytes:
+    """Return the ONNX graph of `model`: the one beside it, from the cache, or exported into the cache.
 
     Raises:
-        EngineError: PyTorch or onnx is not installed.
-        EnetError: the file cannot be written, or the weights do not fit their architecture.
+        EngineError: it must be exported, and PyTorch or onnx is missing.
+        EnetError: the weights do not fit their architecture.
+
+    """
+    beside = model.path.with_suffix('.onnx')
+    try:
+        graph = beside.read_bytes()
+    except OSError:
+        lack = 'has no ONNX graph beside it'
+    else:
+        if model.graph == _record(graph):
+            return graph
+        lack = f'does not record this {beside.name}, which is damaged, of another model or of an older version'
+        log.warning('%s is not used: %s %s', beside, model.path.name, lack)
+    name, key = f'{model.sha256[:16]}-v{GRAPH_VERSION}.graph', {'model': model.sha256, 'version': GRAPH_VERSION}
+    try:
+        return load_entry(name, key)
+    except FileNotFoundError:
+        pass
+    except ValueError as error:
+        log.warning('the ONNX graph is exported again: %s', error)
+    if missing := [package for package in ('torch', 'onnx') if find_spec(package) is None]:
+        raise EngineError(
+            f'{model.path} {lack}, and exporting one needs {missing[0]}: pip install {missing[0]}, or run '
+            '"enet export-graph" on the machine that trained the model and copy both files'
+        )
+    graph = export_graph(model)
+    try:
+        store_entry(name, key, graph)
+    except EnetError as error:
+        log.warning('the ONNX graph is not cached and must be exported again at the next start: %s', error)
+    return graph
+
+
+def add_graph(path: Path) -> Path:
+    """Write the ONNX graph of the model file `path` beside it, and record its digest in the file. Return the graph's path.
+
+    The model file's own digest changes; its weights do not.
+
+    Raises:
+        EnetError: a file cannot be read or written, PyTorch cannot export the graph, or a package is missing.
+
+    """
+    model = read_model(path)
+    graph = export_graph(model)
+    beside = path.with_suffix('.onnx')
+    write_bytes(beside, graph)  # first: a graph that is not recorded is not used
+    write_model(path, model.info, model.weights, _record(graph))
+    return beside
+
+
+def _record(graph: bytes) -> dict[str, str]:
+    """Return what a model file records of the graph beside it."""
+    return {'version': GRAPH_VERSION, 'sha256': hashlib.sha256(graph).hexdigest()}
+
+
+def export_graph(model: ModelFile) -> bytes:
+    """Return the graph of `model`.
+
+    Raises:
+        EnetError: PyTorch or onnx is missing, or the weights do not fit their architecture.
 
     """
     for package in ('torch', 'onnx'):
         if find_spec(package) is None:
-            raise EngineError(
-                f'{model.path} has no ONNX graph beside it and exporting one needs {package}: pip install {package}, '
-                f'or copy {model.path.with_suffix(".onnx").name} from the machine that trained the model'
-            )
-    import onnx
+            raise EngineError(f'exporting the ONNX graph of {model.path} needs {package}: pip install {package}')
     import torch
 
     from enet_ros.network.portable import PortableNetwork
 
     images = torch.zeros(1, 64, 96, 3, dtype=torch.uint8)
-    graph = onnx.load_from_string(export_network(PortableNetwork(model).eval(), images, free_shape=True))
-    for key, value in ((MODEL_KEY, model.sha256), (VERSION_KEY, GRAPH_VERSION)):
-        graph.metadata_props.add(key=key, value=value)
-    with replacing(path) as temporary:
-        temporary.write_bytes(graph.SerializeToString())
+    return export_network(PortableNetwork(model).eval(), images, free_shape=True)
 
 
 def export_network(network: InferenceNetwork, images: torch.Tensor, *, free_shape: bool = False) -> bytes:

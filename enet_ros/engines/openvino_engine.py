@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from enet_ros.engines.base import EngineSpec, Prediction
 from enet_ros.engines.int8 import load_quantized_graph, quantize, store_quantized_graph
-from enet_ros.engines.onnx_graph import GRAPH_VERSION, MODEL_KEY, VERSION_KEY, export_graph, graph_paths
+from enet_ros.engines.onnx_graph import load_graph
 from enet_ros.engines.owner_thread import OwnerThread
 from enet_ros.errors import EngineError
 from enet_ros.hardware import cpu_has_bf16
@@ -53,20 +52,18 @@ class OpenVinoEngine:
         Raises:
             EngineError: the CPU lacks the precision, or the graph must be exported and PyTorch or onnx is missing.
             CalibrationError: precision int8 has no cached graph and no images.
-            EnetError: the graph cannot be exported.
+            ModelFileError: the weights do not fit their architecture.
 
         """
         self.spec = replace(spec, backend='openvino', precision=_choose_precision(spec.precision))
         self._model = model
         self._quantized: bytes | None = None
-        graph: Path | bytes
         if self.spec.precision == 'int8':
-            cached = None if calibration else load_quantized_graph(model, self.spec)
-            if cached is None or not _is_graph_of(cached, model):
-                cached = self._quantized = quantize(find_graph(model).read_bytes(), model, self.spec, calibration)
-            graph = cached
+            graph = None if calibration else load_quantized_graph(model, self.spec)
+            if graph is None:
+                graph = self._quantized = quantize(load_graph(model), model, self.spec, calibration)
         else:
-            graph = find_graph(model)
+            graph = load_graph(model)
         self.is_new = self._quantized is not None
         self._held = held = _Held()
         weakref.finalize(self, _release, held)  # also when the next line is interrupted
@@ -95,7 +92,7 @@ class _Held:
 
     request: Any = None
 
-    def compile(self, graph: Path | bytes, spec: EngineSpec) -> None:
+    def compile(self, graph: bytes, spec: EngineSpec) -> None:
         self.request = compile_graph(graph, spec).create_infer_request()
 
     def release(self) -> None:
@@ -108,7 +105,7 @@ def _release(held: _Held) -> None:
         _OWNER.call(held.release, timeout=_PATIENCE)
 
 
-def compile_graph(graph: Path | bytes, spec: EngineSpec, *, count: bool = False) -> openvino.CompiledModel:
+def compile_graph(graph: bytes, spec: EngineSpec, *, count: bool = False) -> openvino.CompiledModel:
     """Compile an ONNX graph of `export_graph` for `spec`, with `count` so that its requests profile each operation.
 
     Call it, and drop what it returns, on a thread that handles no signals: see `_OWNER`.
@@ -126,24 +123,6 @@ def compile_graph(graph: Path | bytes, spec: EngineSpec, *, count: bool = False)
     })
 
 
-def find_graph(model: ModelFile) -> Path:
-    """Return the ONNX graph of `model`: beside it, from the cache, or exported into the cache.
-
-    Raises:
-        EngineError: it must be exported and PyTorch or onnx is missing.
-        EnetError: it cannot be exported.
-
-    """
-    beside, cached = graph_paths(model)
-    for path in (beside, cached):
-        if _is_graph_of(path, model):
-            return path
-    export_graph(model, cached)
-    if not _is_graph_of(cached, model):
-        raise EngineError(f'the graph just exported to {cached} cannot be read back: check the disk')
-    return cached
-
-
 def _choose_precision(precision: str) -> str:
     has_bf16 = cpu_has_bf16()
     if precision == 'auto':
@@ -152,18 +131,3 @@ def _choose_precision(precision: str) -> str:
         choices = 'fp32, bf16 or int8' if has_bf16 else 'fp32 or int8'
         raise EngineError(f'precision {precision} is not supported by this CPU with backend openvino: choose {choices}')
     return precision
-
-
-def _is_graph_of(graph: Path | bytes, model: ModelFile) -> bool:
-    """Return whether `graph` exists, can be read, and was exported from `model` in the current form."""
-    if isinstance(graph, Path) and not graph.is_file():
-        return False
-
-    def read_keys() -> list[str]:
-        network = openvino.Core().read_model(graph)
-        return [network.get_rt_info(['framework', key]).astype(str) for key in (MODEL_KEY, VERSION_KEY)]
-
-    try:
-        return _OWNER.call(read_keys) == [model.sha256, GRAPH_VERSION]
-    except RuntimeError:  # OpenVINO's exception for a damaged file and for a missing key
-        return False

@@ -1,10 +1,12 @@
 """Read messages, above all images, from a bag: ROS 1 and ROS 2, sqlite3 and mcap.
 
-rosbags reads bags whose recording was finished, and `McapScan` mcap files that were cut off.
+`bag_reader` reads bags whose recording was finished, and `McapScan` mcap files that were cut off.
 """
 
 from __future__ import annotations
 
+import shutil
+import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -13,22 +15,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader
-from rosbags.interfaces import Connection
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-
 from enet_ros.errors import EnetError, ImageMessageError, IncompleteInputError, one_line
+from enet_ros.images.bag_reader import TYPES, bag_reader, read_topics, refusal
+from enet_ros.images.decompressed_bag import decompressed
 from enet_ros.images.mcap_scan import McapScan, is_unfinished_mcap, read_metadata
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
-LABEL_INFO_TYPE = 'vision_msgs/msg/LabelInfo'
-TYPES = get_typestore(Stores.LATEST)
-"""The image types are the same in every ROS 2 distribution."""
-# not among the types of rosbags, and older bags do not hold the definitions of their types
-TYPES.register({
-    **get_types_from_msg('uint16 class_id\nstring class_name', 'vision_msgs/msg/VisionClass'),
-    **get_types_from_msg('std_msgs/Header header\nVisionClass[] class_map\nfloat32 threshold', LABEL_INFO_TYPE),
-})
 
 
 @dataclass(frozen=True)
@@ -60,6 +52,8 @@ class Bag:
     topics: Mapping[str, Topic]
     finished: bool
     """False for an mcap file whose recording was cut off."""
+    storage: Path
+    """What is read: `path`, or a temporary folder with the bag without compression, which is removed with this object."""
 
     def image_topics(self) -> dict[str, Topic]:
         """Return the topics with images."""
@@ -99,9 +93,9 @@ class Bag:
         found: dict[str, list[Any]] = {topic: [] for topic in topics}
         with suppress(Exception):  # a damaged bag: `messages` says so
             if self.finished:
-                with _reader(self.path) as bag:
+                with bag_reader(self.storage) as bag:
                     for topic in topics:
-                        for connection, _, data in islice(_read(bag, [topic]), count):
+                        for connection, _, data in islice(read_topics(bag, [topic]), count):
                             found[topic].append(_deserialize(bag.deserialize, data, connection.msgtype))
             else:
                 for recorded in self._read_unfinished(topics):
@@ -114,12 +108,12 @@ class Bag:
     def seconds(self, topic: str) -> float:
         """Return the time from the first to the last message of a topic that can be read; 0 without messages."""
         if self.finished:
-            with suppress(Exception), _reader(self.path) as bag:  # a damaged bag is read from its start below
-                first = next((time for _, time, _ in _read(bag, [topic])), None)
+            with suppress(Exception), bag_reader(self.storage) as bag:  # a damaged bag is read from its start below
+                first = next((time for _, time, _ in read_topics(bag, [topic])), None)
                 window = 10**9
                 while first is not None:  # from the end of the bag, so that little is read
                     start = max(first, bag.end_time - window)
-                    if times := [time for _, time, _ in _read(bag, [topic], start)]:
+                    if times := [time for _, time, _ in read_topics(bag, [topic], start)]:
                         return (max(times) - first) / 1e9
                     window *= 4
         times = []
@@ -129,7 +123,7 @@ class Bag:
 
     def metadata(self, name: str) -> Iterator[Mapping[str, str]]:
         """Yield the metadata records with this name of all mcap files."""
-        for file in [self.path] if self.path.is_file() else sorted(self.path.iterdir()):
+        for file in [self.storage] if self.storage.is_file() else sorted(self.storage.iterdir()):
             if file.suffix.lower() == '.mcap':
                 yield from read_metadata(file, name)
 
@@ -137,8 +131,8 @@ class Bag:
         count, reason = 0, 'the rest is missing'
         total = sum(self.topics[topic].count for topic in topics)
         try:
-            with _reader(self.path) as bag:
-                for connection, time, data in _read(bag, topics):
+            with bag_reader(self.storage) as bag:
+                for connection, time, data in read_topics(bag, topics):
                     # not deserialized later: the reader forgets its types when it closes
                     message = _deserialize(bag.deserialize, data, connection.msgtype)
                     yield RecordedMessage(connection.topic, time, message)
@@ -183,18 +177,23 @@ def open_bag(path: Path) -> Bag:
         EnetError: the bag cannot be read.
 
     """
-    if not is_unfinished_mcap(path):
-        return _open_finished(path)
-    counts = Counter((channel.topic, msgtype) for msgtype, channel, _ in McapScan(path))
-    return Bag(path, _topics([(*key, count) for key, count in counts.items()]), False)
-
-
-def _open_finished(path: Path) -> Bag:
+    if is_unfinished_mcap(path):
+        counts = Counter((channel.topic, msgtype) for msgtype, channel, _ in McapScan(path))
+        return Bag(path, _topics([(*key, count) for key, count in counts.items()]), False, path)
+    folder = decompressed(path)
     try:
-        with _reader(path) as reader:
-            return Bag(path, _topics([(each.topic, each.msgtype, each.msgcount) for each in reader.connections]), True)
-    except Exception as error:  # rosbags raises exceptions of many types for a damaged file
-        raise EnetError(_refusal(path, error)) from error
+        with bag_reader(folder or path) as reader:
+            topics = _topics([(each.topic, each.msgtype, each.msgcount) for each in reader.connections])
+        bag = Bag(path, topics, True, folder or path)
+    except BaseException as error:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, Exception):  # rosbags raises exceptions of many types for a damaged file
+            raise EnetError(refusal(path, error)) from error
+        raise
+    if folder:
+        weakref.finalize(bag, shutil.rmtree, folder, ignore_errors=True)
+    return bag
 
 
 def _topics(counts: Sequence[tuple[str, str, int]]) -> dict[str, Topic]:
@@ -207,40 +206,12 @@ def _topics(counts: Sequence[tuple[str, str, int]]) -> dict[str, Topic]:
     return {name: Topic(' and '.join(sorted(types[name])), totals[name]) for name in types}
 
 
-def _refusal(path: Path, error: Exception) -> str:
-    """Return why a bag cannot be opened, and what to do."""
-    parts = sorted(path.iterdir()) if path.is_dir() else []
-    if unfinished := next((part for part in parts if is_unfinished_mcap(part)), None):
-        return f'bag {path} is an incomplete recording: pass {unfinished} directly'
-    if path.is_dir() and not (path / 'metadata.yaml').is_file():
-        files = [part for part in parts if part.suffix in ('.mcap', '.db3')]
-        remedy = f': pass {files[0]} directly, or run: ros2 bag reindex {path}' if files else ' and no .mcap or .db3 file'
-        return f'cannot read bag {path}: it has no metadata.yaml{remedy}'
-    remedies = {
-        '.db3': f'; recover it with: sqlite3 {path} .recover | sqlite3 recovered.db3',
-        '.zstd': f'; decompress it with: zstd -d {path}',
-    }
-    # rosbags looks up the format of message definitions in a table; other keys are numbers in a damaged file
-    is_foreign = isinstance(error, KeyError) and isinstance(error.args[0], str)
-    reason = f'rosbags does not support {error}' if is_foreign else one_line(error)
-    return f'cannot read bag {path}: {reason}{remedies.get(path.suffix, "")}'
-
-
-def _reader(path: Path) -> AnyReader:
-    return AnyReader([path], default_typestore=TYPES)
-
-
-def _read(bag: AnyReader, topics: Collection[str], start: int | None = None) -> Iterator[tuple[Connection, int, bytes]]:
-    connections = [connection for connection in bag.connections if connection.topic in topics]
-    return bag.messages(connections, start) if connections else iter(())  # without connections it would read all topics
-
-
 def _listed(topics: Collection[str]) -> str:
     return ' and '.join(sorted(topics))
 
 
-def _deserialize(deserialize: Callable[[bytes, str], object], data: bytes, msgtype: str) -> object:
+def _deserialize(deserialize: Callable[[Any, str], object], data: bytes, msgtype: str) -> object:
     try:
-        return deserialize(data, msgtype)
+        return deserialize(memoryview(data), msgtype)  # of bytes, rosbags makes a copy
     except Exception as error:  # likewise
         return ImageMessageError(f'the message is damaged: {one_line(error)}')

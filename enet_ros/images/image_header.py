@@ -31,6 +31,8 @@ class ImageHeader:
     height: int
     grey: bool
     """It has one channel without a palette."""
+    bits: int
+    """Bits of each value: of a channel, or of the number of a colour in a palette."""
 
 
 def is_png(data: bytes | memoryview) -> bool:
@@ -53,14 +55,14 @@ def read_header(data: bytes | memoryview) -> ImageHeader:
     if is_png(data):
         width, height = int.from_bytes(data[16:20], 'big'), int.from_bytes(data[20:24], 'big')
         if data[8:16] == b'\0\0\0\rIHDR' and len(data) >= 33:
-            return ImageHeader(width, height, grey=data[25] == _PNG_GREY)
+            return ImageHeader(width, height, grey=data[25] == _PNG_GREY, bits=data[24])
     elif is_jpeg(data):
         for marker, start in _jpeg_segments(data):
             if marker in _START_OF_FRAME:
                 # marker and length (4 bytes), precision (1), height (2), width (2), number of channels (1)
                 height = int.from_bytes(data[start + 5 : start + 7], 'big')
                 width = int.from_bytes(data[start + 7 : start + 9], 'big')
-                return ImageHeader(width, height, grey=data[start + 9 : start + 10] == b'\1')
+                return ImageHeader(width, height, grey=data[start + 9 : start + 10] == b'\1', bits=data[start + 4])
     else:
         raise ImageError('is neither PNG nor JPEG: publish one of them')
     raise ImageError('has a damaged or incomplete header: check the camera driver and the network')

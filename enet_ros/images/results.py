@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from enet_ros.errors import EnetError, ImageFileError, one_line
 from enet_ros.files import remove_temporaries, write_bytes
 from enet_ros.images.files import encode_image
-from enet_ros.images.sources import Frame, FrameSource
+from enet_ros.images.frames import Frame, FrameSource
 from enet_ros.parsing import parse_json
 
 INDEX = 'index.csv'

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -101,10 +102,16 @@ class ModelFile:
     weights: dict[str, NDArray[np.float32]]
     sha256: str
     """The SHA-256 digest of the file in hexadecimal, as sha256sum prints it."""
+    graph: dict[str, str] = field(default_factory=dict)
+    """Version and sha256 of the ONNX graph that was exported beside the file; empty if none was."""
 
 
-def write_model(path: Path, info: ModelInfo, weights: dict[str, NDArray[np.float32]]) -> None:
-    """Write a model file, completely or not at all.
+def write_model(
+    path: Path, info: ModelInfo, weights: dict[str, NDArray[np.float32]], graph: dict[str, str] | None = None
+) -> None:
+    """Write a model file, completely or not at all. The same arguments give the same bytes.
+
+    `graph` is that of `ModelFile`. It belongs to these weights and this description: never copy it from another file.
 
     Raises:
         EnetError: the file cannot be written.
@@ -125,23 +132,34 @@ def write_model(path: Path, info: ModelInfo, weights: dict[str, NDArray[np.float
         'recipe': json.dumps(info.recipe),
         'begun_with': json.dumps(info.begun_with),
         'license': info.license,
-    }
+    } | ({'graph': json.dumps(graph)} if graph else {})
     with replacing(path) as temporary:
-        temporary.write_bytes(save(weights, metadata))
+        temporary.write_bytes(_sort_metadata(save(weights, metadata)))
+
+
+def _sort_metadata(contents: bytes) -> bytes:
+    """Return a safetensors file with sorted metadata: the library writes them in random order."""
+    end = 8 + int.from_bytes(contents[:8], 'little')
+    header = json.loads(contents[8:end])
+    header['__metadata__'] = dict(sorted(header['__metadata__'].items()))
+    text = json.dumps(header, separators=(',', ':'), ensure_ascii=False).encode()
+    text += b' ' * (-len(text) % 8)  # the format aligns the weights
+    return len(text).to_bytes(8, 'little') + text + contents[end:]
 
 
 def read_model(path: Path) -> ModelFile:
-    """Read and check a model file.
+    """Read and check a model file. `~` at the start of its path is the home folder.
 
     Raises:
         ModelFileError: the file lacks or contradicts anything needed to run it.
 
     """
+    path = Path(os.path.expanduser(path))  # unlike that of Path, this never raises
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with safe_open(path, 'np') as file:
             metadata = file.metadata() or {}
-            info = _info(metadata)
+            info, graph = _info(metadata), _json(metadata, 'graph') if 'graph' in metadata else {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except TypeError as error:  # a type that NumPy does not have
         raise ModelFileError(f'model file {path}: weights must be float32 ({one_line(error)}): {REMEDY}') from error
@@ -162,7 +180,7 @@ def read_model(path: Path) -> ModelFile:
             raise ModelFileError(f'model file {path}: weight {name} is {values.dtype}, not float32: {REMEDY}')
         if not np.isfinite(values).all():
             raise ModelFileError(f'model file {path}: weight {name} has NaN or infinity: training diverged; train again')
-    return ModelFile(path, info, weights, digest)
+    return ModelFile(path, info, weights, digest, graph)
 
 
 def _info(metadata: dict[str, str]) -> ModelInfo:
@@ -180,10 +198,8 @@ def _info(metadata: dict[str, str]) -> ModelInfo:
         return metadata[key]
 
     def value(key: str) -> Any:  # noqa: ANN401 - JSON
-        try:
-            return json.loads(text(key))
-        except json.JSONDecodeError as error:
-            raise ModelFileError(f'metadata "{key}" is not JSON ({one_line(error)}): {REMEDY}') from error
+        text(key)
+        return _json(metadata, key)
 
     try:
         return ModelInfo(
@@ -202,6 +218,13 @@ def _info(metadata: dict[str, str]) -> ModelInfo:
         raise
     except (TypeError, ValueError, EnetError) as error:
         raise ModelFileError(f'metadata is invalid: {one_line(error)}') from error
+
+
+def _json(metadata: dict[str, str], key: str) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return json.loads(metadata[key])
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ModelFileError(f'metadata "{key}" is not JSON ({one_line(error)}): {REMEDY}') from error
 
 
 def _architecture(options: dict[str, Any], version: str) -> Architecture:

@@ -14,7 +14,7 @@ from mcap.writer import CompressionType, Writer
 from numpy.typing import NDArray
 
 from enet_ros.files import replacing
-from enet_ros.images.bags import LABEL_INFO_TYPE, TYPES
+from enet_ros.images.bag_reader import LABEL_INFO_TYPE, TYPES
 from enet_ros.images.files import encode_image
 from enet_ros.labels import LabelSet
 

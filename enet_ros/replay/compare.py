@@ -23,7 +23,7 @@ class Allowance:
 
     scalar: Scalar
     change: float
-    """At least 0; a share of the former value if `relative`."""
+    """At least 0; a share of the former value if `relative`, so that a value of 0 must not change for the worse."""
     relative: bool = False
 
     def limit(self, before: float) -> float:
@@ -53,7 +53,8 @@ class Comparison:
     allowed: dict[str, str]
     """The gated figures with the change that they may have."""
     changes: list[dict[str, Any]]
-    """For each figure that one of the reports has: before, after, absolute and relative change."""
+    """For each figure that one of the reports has: before, after, absolute and relative change. A change from 0 has no
+    relative one."""
     notes: list[str]
     """What to know when reading the changes."""
     criteria: list[Criterion]
@@ -61,15 +62,6 @@ class Comparison:
     def content(self) -> dict[str, Any]:
         """Return what the report keeps of it."""
         return {'other': self.other, 'changes': self.changes, 'notes': self.notes}
-
-    def table(self) -> str:
-        """Return the changes as a table for a terminal."""
-        rows: list[tuple[str, ...]] = [('figure', 'before', 'after', 'change', 'relative')]
-        for entry in self.changes:
-            figures = (('before', '.6g'), ('after', '.6g'), ('change', '+.6g'), ('relative', '+.1%'))
-            rows.append((entry['figure'], *('-' if entry[key] is None else f'{entry[key]:{form}}' for key, form in figures)))
-        width = max(len(row[0]) for row in rows)
-        return '\n'.join(f'{row[0]:<{width}}' + ''.join(f' {cell:>10}' for cell in row[1:]) for row in rows)
 
 
 def parse_allow(text: str, classes: Sequence[str]) -> tuple[Allowance, ...]:
@@ -139,6 +131,8 @@ def _different_bags(bags: Sequence[Mapping[str, Any]], others: Sequence[Mapping[
             one, two = here[digest][topic], there[digest][topic]
             if one != two:
                 found.append(f'{topic} of bag {here[digest]["name"]} is {one or "none"} here and {two or "none"} there')
+    if not found and len(bags) != len(others):  # copies of a bag count as often as they are there
+        found.append(f'{len(bags)} bags are here and {len(others)} there')
     return sorted(set(found))
 
 

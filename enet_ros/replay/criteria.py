@@ -199,7 +199,8 @@ def _ignored_range(entry: Any) -> IgnoredRange:  # noqa: ANN401 - YAML
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f'a time is {quoted(str(value))}: must be seconds since the first image of the bag')
     if not 0 <= start < end < float('inf'):
-        raise ValueError(f'an ignored range goes from {start} to {end}: must start at 0 or later and end after its start')
+        raise ValueError(f'an ignored range goes from {start} to {end}: must have 0 <= start < end, '
+                         'and a finite end')
     for key in ('bag', 'reason'):
         if not isinstance(entry.get(key, ''), str):
             raise ValueError(f'{key} is {quoted(str(entry[key]))}: must be text')

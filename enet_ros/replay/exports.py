@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from enet_ros.errors import EnetError
 from enet_ros.files import replacing
 from enet_ros.images.overlay import blend
-from enet_ros.images.sources import open_frames, silence_opencv
+from enet_ros.images.sources import open_frames
+from enet_ros.images.video import silence_opencv
 from enet_ros.labels import LabelSet
 from enet_ros.replay.bag_writer import nanoseconds, writing_bag
 from enet_ros.replay.frames import SegmentedFrame

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from enet_ros.images.sources import Frame
+from enet_ros.images.frames import Frame
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from enet_ros.errors import DatasetError, IncompleteInputError
 from enet_ros.images.files import read_labels
-from enet_ros.images.sources import FrameSource
+from enet_ros.images.frames import FrameSource
 from enet_ros.labels import VOID
 from enet_ros.replay.fingerprint import fingerprint
 from enet_ros.replay.frames import ReplayFrame

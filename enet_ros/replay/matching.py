@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from enet_ros.images.sources import Frame
+from enet_ros.images.frames import Frame
 
 WINDOW = 10**9
 """Nanoseconds of recording by which an image and its ground truth may be apart."""

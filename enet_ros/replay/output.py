@@ -9,7 +9,8 @@ from typing import Any
 
 from enet_ros.errors import EnetError, one_line
 from enet_ros.files import check_writable, replacing
-from enet_ros.replay.page import BagPictures, check_page_packages, write_page
+from enet_ros.replay.page import check_page_packages, render_page
+from enet_ros.replay.page_pictures import BagPictures
 from enet_ros.replay.report_file import REPORT_FILE, write_report
 
 PAGE_FILE = 'report.html'
@@ -37,15 +38,16 @@ def check_output(folder: Path) -> None:
 
 
 def write_output(folder: Path, report: dict[str, Any], pictures: Sequence[BagPictures]) -> None:
-    """Write both files. `pictures` are those of `write_page`. If one cannot be written, neither is replaced.
+    """Write both files. `pictures` are those of `render_page`. If one cannot be written, neither is replaced.
 
     Raises:
         EnetError: a file cannot be written.
 
     """
-    with replacing(folder / PAGE_FILE) as page, replacing(folder / REPORT_FILE) as written:
-        write_page(page, report, pictures)
-        write_report(written, report)
+    page = render_page(report, pictures)
+    with replacing(folder / PAGE_FILE) as written:
+        written.write_text(page, 'utf-8', 'replace')
+        write_report(folder / REPORT_FILE, report)
 
 
 def _is_report(path: Path) -> bool:

@@ -1,28 +1,21 @@
-"""Write a report as one self-contained HTML page: it opens from disk and loads nothing."""
+"""A report as one self-contained HTML page: it opens from disk and loads nothing."""
 
 from __future__ import annotations
 
-from base64 import b64encode
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from enet_ros.errors import EnetError
-from enet_ros.files import write_bytes
-from enet_ros.replay.page_confusion import confusion_table
+from enet_ros.replay.page_confusion import ConfusionTable, confusion_table
+from enet_ros.replay.page_pictures import BagPictures, choose_pictures, frame_span, picture_bytes
 from enet_ros.replay.page_summary import Report, change_verdict, changes, key_figures, latencies, notes
-from enet_ros.replay.results import Picture
 
-BagPictures = tuple[Sequence[Picture], Sequence[Picture]]
-"""The worst and the typical frames of a bag."""
-
-PICTURE_BYTES = 7_000_000
-"""Base64 text of all pictures. With Plotly, 5 MB, and the rest, at most 2 MB, a page stays under 15 MB."""
+PAGE_BYTES = 15_000_000
+"""Pictures are left out until a page is smaller."""
 LINE_POINTS = 6000
 """Points of each line over time, of all bags together. A bag has at least `MIN_LINE_POINTS`."""
 MIN_LINE_POINTS = 200
@@ -32,7 +25,7 @@ _PACKAGES = {'jinja2': 'Jinja2', 'plotly': 'plotly'}
 
 
 def check_page_packages() -> None:
-    """Check that `write_page` can run. Call it before long work whose result it shows.
+    """Check that `render_page` can run. Call it before long work whose result it shows.
 
     Raises:
         EnetError: Jinja2 or plotly is not installed.
@@ -42,19 +35,27 @@ def check_page_packages() -> None:
         raise EnetError(f'report.html needs {" and ".join(missing)}: pip install {" ".join(missing)}')
 
 
-def write_page(path: Path, report: Report, pictures: Sequence[BagPictures]) -> None:
-    """Write the page of `report`.
+def render_page(report: Report, pictures: Sequence[BagPictures]) -> str:
+    """Return the page of `report`.
 
     Args:
-        path: The HTML file.
         report: The content of report.json.
-        pictures: Pictures of each of `report['bags']`. What exceeds `PICTURE_BYTES` is left out, and the page says so.
+        pictures: Pictures of each of `report['bags']`. What does not fit is left out, and the page says so.
 
     Raises:
-        EnetError: Jinja2 or plotly is missing, or the file cannot be written.
+        EnetError: Jinja2 or plotly is missing.
 
     """
     check_page_packages()
+    shown, left_out = choose_pictures(report, pictures)
+    page = _render(report, shown, left_out)
+    while shown and (excess := len(page.encode('utf-8', 'replace')) - PAGE_BYTES) >= 0:
+        shown, left_out = choose_pictures(report, pictures, picture_bytes(shown) - excess - 1)
+        page = _render(report, shown, left_out)
+    return page
+
+
+def _render(report: Report, shown: list[dict[str, Any]], left_out: int) -> str:
     import jinja2  # it and plotly are slow to import, and only pages need them
     import markupsafe
 
@@ -66,19 +67,18 @@ def write_page(path: Path, report: Report, pictures: Sequence[BagPictures]) -> N
     )
     environment.filters['flat'] = _flat
     environment.globals['change_verdict'] = change_verdict
-    shown, left_out = _choose(report, pictures)
     charts, bags = _charts_of_bags(report, shown)
     charts |= _charts_of_all(report)
     confusion = confusion_table(report)
     data = {'charts': charts, 'pictures': shown, 'confusion': confusion and confusion.cells,
-            'frames': _listed_frames(report), 'bags': len(report['bags'])}
-    text = environment.get_template('report.html.j2').render(
+            'frames': _listed_frames(report, confusion), 'bags': len(report['bags'])}
+    return environment.get_template('report.html.j2').render(
         report=report, notes=list(notes(report)), key_figures=key_figures(report), changes=changes(report), bags=bags,
         charts=charts, confusion=confusion, pictures=shown, pictures_left_out=left_out, hidden_latencies=_hidden(report),
-        area_intervals=page_charts.AREA_INTERVALS, confidence_tenths=_tenths(report), data=data,
+        area_intervals=page_charts.AREA_INTERVALS, area_classes=page_charts.AREA_CLASSES,
+        confidence_tenths=_tenths(report), data=data,
         library=markupsafe.Markup(page_charts.library()),
     )
-    write_bytes(path, text.encode('utf-8', 'replace'))
 
 
 def _charts_of_all(report: Report) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _charts_of_bags(report: Report, pictures: Sequence[dict[str, Any]]) -> tuple
     columns = [('mean IoU', frames['mean_iou']), ('confidence', frames['confidence']), ('label flips', frames['flips']),
                ('latency, ms', report['timing']['frames_ms'])]
     for number, bag in enumerate(report['bags']):
-        indices = range(*_span(frames['bag'], number))
+        indices = range(*frame_span(frames['bag'], number))
         seconds = [frames['seconds'][index] for index in indices]
         series = [(title, [column[index] for index in indices]) for title, column in columns]
         known = [(title, values) for title, values in series if any(value is not None for value in values)]
@@ -126,19 +126,15 @@ def _charts_of_bags(report: Report, pictures: Sequence[dict[str, Any]]) -> tuple
     return charts, bags
 
 
-def _span(owners: Sequence[int], number: int) -> tuple[int, int]:
-    """Return the first frame of a bag and the one after its last; `owners` are the sorted bag numbers of all frames."""
-    return bisect_left(owners, number), bisect_right(owners, number)
-
-
 def _intervals(seconds: Sequence[float], series: Sequence[tuple[str, Sequence[float | None]]]) -> Iterator[dict[str, Any]]:
-    """Yield the means of intervals with about as many frames each."""
+    """Yield the means of intervals with the same number of frames."""
+    from enet_ros.replay import page_charts
+
     columns = [np.array(values, float) for _, values in series]  # None becomes NaN
-    for group in np.array_split(np.arange(len(seconds)), min(TABLE_INTERVALS, len(seconds)) or 1):
-        if len(group):
-            values = [column[group][~np.isnan(column[group])] for column in columns]
-            yield {'start': seconds[group[0]], 'end': seconds[group[-1]], 'frames': len(group),
-                   'means': [float(known.mean()) if known.size else None for known in values]}
+    for group in page_charts.intervals(len(seconds), TABLE_INTERVALS):
+        values = [column[group][~np.isnan(column[group])] for column in columns]
+        yield {'start': seconds[group[0]], 'end': seconds[group[-1]], 'frames': len(group),
+               'means': [float(known.mean()) if known.size else None for known in values]}
 
 
 def _latency_limit(report: Report) -> float:
@@ -163,43 +159,12 @@ def _tenths(report: Report) -> list[tuple[float, float, float]]:
     return list(zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist()))
 
 
-def _choose(report: Report, pictures: Sequence[BagPictures]) -> tuple[list[dict[str, Any]], int]:
-    """Return the pictures that fit on the page, and how many do not. All bags get the same number, as far as possible."""
-    frames = report['frames']
-    candidates = []
-    for number, (worst, typical) in enumerate(pictures):
-        first, _ = _span(frames['bag'], number)
-        candidates.append([
-            (number, kind, rank, first + picture.frame, picture)
-            for rank, pair in enumerate(zip_longest(worst, typical))
-            for kind, picture in zip(('worst', 'typical'), pair) if picture
-        ])
-    chosen, size = [], 0
-    for candidate in (entry for entries in zip_longest(*candidates) for entry in entries if entry):
-        picture = candidate[-1]
-        layers = (picture.image, picture.labels, picture.truth, picture.difference)
-        size += sum(4 * len(data) // 3 for data in layers if data)
-        if size > PICTURE_BYTES:
-            break
-        chosen.append(candidate)
-    chosen.sort(key=lambda candidate: (candidate[0], candidate[1] != 'worst', candidate[2]))
-    shown = [{
-        'bag': report['bags'][number]['name'], 'kind': kind, 'rank': rank + 1, 'frame': frame, 'name': frames['name'][frame],
-        **{key: frames[key][frame] for key in ('seconds', 'mean_iou', 'accuracy', 'confidence', 'flips')},
-        'layers': [{'title': title, 'source': f'data:image/{form};base64,{b64encode(data).decode()}'}
-                   for title, form, data in (
-            ('image', 'jpeg', picture.image), ('labels', 'png', picture.labels), ('ground truth', 'png', picture.truth),
-            ('difference', 'png', picture.difference)) if data],
-    } for number, kind, rank, frame, picture in chosen]
-    return shown, sum(map(len, candidates)) - len(chosen)
-
-
-def _listed_frames(report: Report) -> dict[int, dict[str, Any]]:
+def _listed_frames(report: Report, confusion: ConfusionTable | None) -> dict[int, dict[str, Any]]:
     """Return the frames that the cells of the confusion matrix list."""
-    frames = report['frames']
+    frames, rows = report['frames'], confusion.rows if confusion else []
     return {index: {'name': frames['name'][index], 'bag': report['bags'][frames['bag'][index]]['name'],
                     'seconds': frames['seconds'][index], 'mean_iou': frames['mean_iou'][index]}
-            for entry in report['metrics']['confusion_frames'] for index, _ in entry['frames']}
+            for row in rows for cell in row for index, _ in cell.frames}
 
 
 def _flat(value: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - JSON

@@ -23,6 +23,8 @@ FIRST, SECOND = '#3b8eea', '#e08a00'
 """Colours of data, readable on white and on black."""
 AREA_INTERVALS = 200
 """A stacked area is drawn from the means of at most this many intervals."""
+AREA_CLASSES = 20
+"""A stacked area shows at most this many classes, those with the largest shares. The others are one area."""
 _MAX_BINS = 80
 
 
@@ -90,18 +92,28 @@ def extremes(values: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
     return np.unique([group[pick(values[group])] for group in groups for pick in (np.argmin, np.argmax)])
 
 
+def intervals(count: int, most: int) -> list[NDArray[np.int64]]:
+    """Return the indices of `count` frames in at most `most` groups of neighbours, of one length except for the last."""
+    length = max(1, -(-count // most))
+    return [np.arange(first, min(first + length, count)) for first in range(0, count, length)]
+
+
 def class_areas(
     seconds: Sequence[float], shares: Sequence[Sequence[float]], names: Sequence[str], colors: Sequence[Sequence[int]],
 ) -> Chart:
     """Return the share of the pixels of each class over the time of a bag. `shares` is frames x classes."""
-    groups = np.array_split(np.arange(len(seconds)), min(AREA_INTERVALS, len(seconds)))
+    groups = intervals(len(seconds), AREA_INTERVALS)
     times, table = np.array(seconds), np.array(shares)
     x = np.array([times[group].mean() for group in groups], np.float32)
     means = np.array([table[group].mean(0) for group in groups], np.float32)
+    order = np.argsort(-means.mean(0), kind='stable')
+    areas = [(names[index], colors[index], means[:, index]) for index in np.sort(order[:AREA_CLASSES]).tolist()]
+    if others := order[AREA_CLASSES:].tolist():
+        areas.append((f'{len(others)} other classes', (128, 128, 128), means[:, others].sum(1)))
     figure = go.Figure()
-    for index, (name, color) in enumerate(zip(names, colors)):
+    for name, color, values in areas:
         figure.add_scatter(
-            name=_plain(name), x=x, y=means[:, index], stackgroup='classes', mode='lines', line={'width': 0},
+            name=_plain(name), x=x, y=values, stackgroup='classes', mode='lines', line={'width': 0},
             fillcolor='rgb({}, {}, {})'.format(*color), hovertemplate='%{fullData.name}: %{y:.3f}<extra></extra>',
         )
     figure.update_xaxes(title_text='time in the bag, s')

@@ -10,7 +10,7 @@ import numpy as np
 from enet_ros.replay.page_summary import Report
 
 MAX_CLASSES = 40
-"""A matrix with more classes shows those with the most pixels."""
+"""A matrix with more classes shows those with the most pixels, true or predicted."""
 TOP = 10
 """The largest confusions have a list of their own."""
 
@@ -56,11 +56,11 @@ def confusion_table(report: Report) -> ConfusionTable | None:
     if not report['metrics']['confusion']:
         return None
     matrix, names = np.array(report['metrics']['confusion'], np.int64), [*report['model']['classes'], 'void']
-    order = np.sort(np.argsort(-matrix.sum(1), kind='stable')[:MAX_CLASSES]).tolist()
+    totals = matrix.sum(1)
+    order = np.sort(np.argsort(-(totals + matrix.sum(0)[:-1]), kind='stable')[:MAX_CLASSES]).tolist()
     columns = [*order, *([len(matrix)] if matrix[:, -1].any() else [])]
     listed = report['metrics']['confusion_frames']
     frames = {(entry['true'], entry['predicted']): entry['frames'] for entry in listed}
-    totals = matrix.sum(1)
 
     def cell(row: int, column: int) -> Cell:
         pixels = int(matrix[row, column])

@@ -60,10 +60,7 @@ def notes(report: Report) -> Iterator[tuple[str, str]]:
             yield 'problem', f'{bag["name"]}: {problem}'
     for note in (report['comparison'] or {'notes': []})['notes']:
         yield 'note', f'Comparison: {note}'
-    for entry in _ignored_ranges(report):
-        reason = f': {entry["reason"]}' if entry.get('reason') else ''
-        yield 'note', (f'Frames of {entry.get("bag") or "every bag"} from {entry["start"]:g} s to {entry["end"]:g} s '
-                       f'do not count{reason}')
+    yield from _ignored_ranges(report)
     yield from _missing_truth(report)
     metrics = report['metrics']
     if metrics['confidence'] is None:
@@ -74,16 +71,25 @@ def notes(report: Report) -> Iterator[tuple[str, str]]:
         yield 'note', 'There is no latency: no frame was timed.'
 
 
-def _ignored_ranges(report: Report) -> list[dict[str, Any]]:
-    """Return the ranges of time that the criteria file excludes."""
+def _ignored_ranges(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield the ranges of time that the criteria file excludes."""
     file = (report['criteria'] or {}).get('file') or {}
-    return list(file.get('ignore', ()))
+    names = {bag['name'] for bag in (*report['bags'], *report['failed_bags'])}
+    for entry in file.get('ignore', ()):
+        bag, times = entry.get('bag'), f'from {entry["start"]:g} s to {entry["end"]:g} s'
+        if bag not in (None, *names):
+            yield 'problem', f'The criteria file ignores {bag} {times}, but no bag has this name: check its spelling.'
+            continue
+        reason = f': {entry["reason"]}' if entry.get('reason') else ''
+        yield 'note', f'Frames of {bag or "every bag"} {times} do not count{reason}'
 
 
 def _missing_truth(report: Report) -> Iterator[tuple[str, str]]:
     if report['metrics']['pooled'] is None:
-        yield 'note', ('There is no ground truth, so there are no IoU, no accuracy and no confusion matrix. '
-                       'Name a topic with labels in --labels-topic.')
+        named = any(bag['labels_topic'] for bag in report['bags'])
+        yield 'note', ('There is no ground truth, so there are no IoU, no accuracy and no confusion matrix. ' + (
+            'The topic with labels has none for these frames, or only void pixels.' if named else
+            'Name a topic with labels in --labels-topic.'))
         return
     for bag in report['bags']:
         covered = bag['coverage']

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
 from enet_ros.errors import EnetError, one_line
@@ -65,7 +68,13 @@ class _Worker:
         if self._process is None:
             self.connection, other = _CONTEXT.Pipe()
             self._process = _CONTEXT.Process(target=_work, args=(other,), daemon=True)
-            self._process.start()
+            # Ctrl-C reaches all processes of a terminal, but the first one ends the others: they inherit the blocked signal
+            resource_tracker.ensure_running()  # otherwise start() does it, and unblocks the signal
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                self._process.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             other.close()  # the process has a copy: when it dies, `receive` must find the end
         with suppress(OSError):  # it is dead, which `receive` reports
             self.connection.send(job)
@@ -93,7 +102,7 @@ class _Worker:
 
 def _work(connection: Connection) -> None:
     """Replay what comes from `connection` until this process is terminated or the other one is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one ends the others
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             job: Job = connection.recv()
@@ -105,3 +114,10 @@ def _work(connection: Connection) -> None:
             except BAG_FAILURES as error:
                 outcome = one_line(error)
             connection.send(outcome)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)  # the connection would only be noticed after the next frame

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enet_ros.errors import EnetError, ImageMessageError, IncompleteInputError
+from enet_ros.images.bag_frames import BagFrames, message_stamp
 from enet_ros.images.bags import Bag, RecordedMessage, open_bag
-from enet_ros.images.sources import BagFrames, Frame, message_stamp
+from enet_ros.images.frames import Frame
 from enet_ros.labels import LabelSet
 from enet_ros.replay.class_map import ClassMap, TruthTable, truth_table
 from enet_ros.replay.fingerprint import fingerprint

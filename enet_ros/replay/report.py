@@ -17,13 +17,13 @@ from enet_ros.evaluation.evaluate import Evaluation
 from enet_ros.evaluation.metrics import class_iou, mean_iou
 from enet_ros.machine import describe_machine
 from enet_ros.network.model_file import ModelFile
+from enet_ros.replay.confused_frames import LIMIT
 from enet_ros.replay.distributions import mean_confidence
 from enet_ros.replay.results import FrameResult, ReplayResult
 from enet_ros.version import __version__
 
 FORMAT = 1
 """Changes when a program that reads reports must change."""
-_CONFUSION_FRAMES = 5
 
 
 def build_report(
@@ -108,7 +108,7 @@ def _confidence(results: Sequence[ReplayResult]) -> dict[str, Any] | None:
 
 
 def _confusion_frames(results: Sequence[ReplayResult]) -> list[dict[str, Any]]:
-    """Return the frames with most pixels of each confusion, with indices over all bags."""
+    """Return the `LIMIT` frames with most pixels of each confusion, with indices over all bags."""
     found: dict[tuple[int, int], list[list[int]]] = {}
     first = 0
     for result in results:
@@ -117,7 +117,7 @@ def _confusion_frames(results: Sequence[ReplayResult]) -> list[dict[str, Any]]:
         first += len(result.frames)
     return [
         {'true': true, 'predicted': predicted,
-         'frames': sorted(found[true, predicted], key=lambda entry: -entry[1])[:_CONFUSION_FRAMES]}
+         'frames': sorted(found[true, predicted], key=lambda entry: -entry[1])[:LIMIT]}
         for true, predicted in sorted(found)
     ]
 

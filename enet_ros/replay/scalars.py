@@ -12,7 +12,7 @@ from enet_ros.errors import UsageError, quoted
 CLASS = '<class>'
 """Stands for the name of a class in `Scalar.name` and `Scalar.path`."""
 FRACTION = '0 to 1'
-_NO_TRUTH = 'no frame was compared with ground truth'
+_NO_TRUTH = 'no pixel was compared with ground truth'
 _NO_PAIRS = 'no two frames in sequence could be compared'
 _NO_CONFIDENCE = 'the confidence was not computed'
 _NO_LATENCY = 'no latency was measured'
@@ -50,6 +50,8 @@ class Scalar:
         The IoU of a class that is predicted but not in the ground truth is 0 and says nothing: it counts as absent.
         """
         pooled = report['metrics']['pooled']
+        if not pooled and self.path[:2] == ('metrics', 'boundary'):
+            return _NO_TRUTH
         if self.class_name and pooled and pooled['classes'][self.class_name]['accuracy'] is None:
             return f'the ground truth has no {self.class_name}'
         return self.missing if self.value(report) is None else ''
@@ -79,7 +81,7 @@ SCALARS = (
     Scalar('confidence', ('metrics', 'confidence', 'mean'), 'higher', FRACTION,
            'mean probability of the chosen class over all pixels', _NO_CONFIDENCE),
     Scalar('frames', ('frames_out',), 'higher', 'frames', 'frames with labels', 'frames were not counted', 0),
-    Scalar('fps', ('timing', 'fps'), 'higher', 'frames/s', 'frames with labels per second', _NO_LATENCY),
+    Scalar('fps', ('timing', 'fps'), 'higher', 'frames/s', 'frames with labels per second', 'no frame was segmented'),
     Scalar('p50_ms', ('timing', 'latency_ms', 'p50'), 'lower', 'ms', 'median latency', _NO_LATENCY),
     Scalar('p90_ms', ('timing', 'latency_ms', 'p90'), 'lower', 'ms', '90th percentile of the latency', _NO_LATENCY),
     Scalar('p99_ms', ('timing', 'latency_ms', 'p99'), 'lower', 'ms', '99th percentile of the latency', _NO_LATENCY),
@@ -157,5 +159,5 @@ def check_value(scalar: Scalar, value: object) -> float:
 
 
 def shown(value: float) -> str:
-    """Return a figure as text, with all digits that reports have."""
+    """Return a figure as text, with up to nine digits."""
     return f'{value:.9g}'

@@ -1,4 +1,4 @@
-"""What a replay prints: its figures in a few lines, the verdict, and what was lost."""
+"""What a replay prints: its figures, what changed against another report, what was lost, and the verdict."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import numpy as np
 from enet_ros.evaluation.evaluate import Evaluation
 from enet_ros.labels import LabelSet
 
+_COLUMNS = {'before': '.6g', 'after': '.6g', 'change': '+.6g', 'relative': '+.1%'}
+"""Columns of a change, with their format."""
+
 
 def summarize(report: Mapping[str, Any], labels: LabelSet) -> str:
     """Return a summary of a report for a terminal. `labels` are those of the model."""
-    return '\n'.join([*_heading(report), *_figures(report, labels), *_losses(report), *_verdict(report)])
+    return '\n'.join([*_heading(report), *_figures(report, labels), *_changes(report), *_losses(report), *_verdict(report)])
 
 
 def _heading(report: Mapping[str, Any]) -> Iterator[str]:
@@ -42,6 +45,22 @@ def _figures(report: Mapping[str, Any], labels: LabelSet) -> Iterator[str]:
     for name, value, factor, unit in rows:
         if value is not None:
             yield f'{name:<24} {factor * value:>8.1f} {unit}'.rstrip()
+
+
+def _changes(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the figures that differ from those of `--compare` as a table, and what to know when reading it."""
+    comparison = report['comparison'] or {'changes': [], 'notes': []}
+    rows = [
+        (entry['figure'], *('-' if entry[key] is None else f'{entry[key]:{form}}' for key, form in _COLUMNS.items()))
+        for entry in comparison['changes'] if entry['change'] != 0
+    ]
+    if rows:
+        rows.insert(0, ('changed', *_COLUMNS))
+        width = max(len(name) for name, *_ in rows)
+        yield from (f'{name:<{width}}' + ''.join(f' {cell:>10}' for cell in cells) for name, *cells in rows)
+    elif comparison['changes']:
+        yield 'no figure changed'
+    yield from (f'comparison: {note}' for note in comparison['notes'])
 
 
 def _losses(report: Mapping[str, Any]) -> Iterator[str]:

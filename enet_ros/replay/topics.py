@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from enet_ros.errors import EnetError, ImageMessageError
-from enet_ros.images.bags import LABEL_INFO_TYPE, Bag
+from enet_ros.images.bag_reader import LABEL_INFO_TYPE
+from enet_ros.images.bags import IMAGE_TYPES, Bag
+from enet_ros.images.image_header import is_jpeg
 from enet_ros.labels import VOID
-from enet_ros.replay.ground_truth import ID_TYPES, read_ids
+from enet_ros.replay.ground_truth import LOSSLESS, may_hold_ids, read_ids
 
-TRUTH_TYPE = 'sensor_msgs/msg/Image'
 _METADATA = 'enet_ros'
 """Name of the metadata record of an mcap file that names the classes of a topic."""
 _EXAMINED = 5
@@ -24,10 +25,10 @@ _FLAT = 0.8
 
 def find_label_topics(bag: Bag, classes: int) -> list[str]:
     """Return the topics with class ids of a model with this number of `classes`, or with ids that the bag names."""
-    topics = [name for name, topic in bag.topics.items() if topic.msgtype == TRUTH_TYPE and topic.count]
+    topics = [name for name, topic in bag.topics.items() if topic.msgtype in IMAGE_TYPES and topic.count]
     first = bag.first(topics, _EXAMINED)
     return [name for name in topics if _has_info(bag, f'{name}/label_info') or (
-        any(getattr(message, 'encoding', None) in ID_TYPES for message in first[name])
+        any(may_hold_ids(message) for message in first[name])
         and (_has_info(bag, _sibling(name)) or _hold_ids(first[name], classes)))]
 
 
@@ -68,13 +69,15 @@ def check_labels_topic(bag: Bag, topic: str) -> None:
     """Check that a topic can hold ground truth.
 
     Raises:
-        EnetError: the topic is missing or of another type.
+        EnetError: the topic is missing or of another type, or has JPEG images.
 
     """
     kind = bag.topics[topic].msgtype if topic in bag.topics else ''
-    if kind != TRUTH_TYPE:
+    if kind not in IMAGE_TYPES:
         what = f'{topic} of bag {bag.path} is of type {kind}' if kind else f'bag {bag.path} has no topic {topic}'
-        raise EnetError(f'{what}: choose a --labels-topic of type {TRUTH_TYPE} from {_listed(bag)}')
+        raise EnetError(f'{what}: choose a --labels-topic of type {" or ".join(IMAGE_TYPES)} from {_listed(bag)}')
+    if any(hasattr(message, 'format') and is_jpeg(memoryview(message.data)) for message in bag.first([topic])[topic]):
+        raise EnetError(f'{topic} of bag {bag.path} has JPEG images, which cannot be ground truth: {LOSSLESS}')
 
 
 def read_class_names(bag: Bag, topic: str) -> dict[int, str] | None:

@@ -61,6 +61,15 @@ class Picture:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
+def image_name(node: Node, camera: str, transport: str) -> str:
+    """Return the name to subscribe to for the images of a camera: ROS remaps it once more, so that it must not be resolved.
+
+    As with image_transport, remapping "image" also moves the compressed topic, which can be remapped itself.
+    """
+    name = f'{camera}/image' if camera else 'image'
+    return f'{node.resolve_topic_name(name)}/compressed' if transport == 'compressed' else name
+
+
 class Camera:
     """Keeps the newest image of a camera. The executor's thread puts it here, the worker takes it."""
 
@@ -89,11 +98,9 @@ class Camera:
         self._wake, self._log = wake, log
         self._health = ImageHealth(values['min_sharpness'])
         self._prefix = f'{name}/' if name else ''
-        is_compressed = values['image_transport'] == 'compressed'
-        self._message_type = CompressedImage if is_compressed else Image
-        # as image_transport does: remapping "image" also moves the compressed topic, which can be remapped itself
-        image = node.resolve_topic_name(f'{self._prefix}image')
-        self.topic = node.resolve_topic_name(f'{image}/compressed') if is_compressed else image
+        self._message_type = CompressedImage if values['image_transport'] == 'compressed' else Image
+        self._image_name = image_name(node, name, values['image_transport'])
+        self.topic = node.resolve_topic_name(self._image_name)
         self._qos = QoSProfile(depth=1, reliability=QoSReliabilityPolicy[values['image_reliability'].upper()])
         self._subscriptions: list[Subscription] = []
         self._subscribed_at: float | None = None
@@ -182,7 +189,7 @@ class Camera:
 
     def _subscribe_to_images(self, events: SubscriptionEventCallbacks) -> Subscription:
         return self._node.create_subscription(
-            self._message_type, self.topic, self._on_image, self._qos, qos_overriding_options=overridable(),
+            self._message_type, self._image_name, self._on_image, self._qos, qos_overriding_options=overridable(),
             event_callbacks=events,
         )
 

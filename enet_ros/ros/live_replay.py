@@ -8,9 +8,10 @@ from itertools import cycle, islice
 from types import TracebackType
 
 import rclpy
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.signals import SignalHandlerOptions
 
-from enet_ros.errors import EnetError
+from enet_ros.errors import EnetError, one_line
 from enet_ros.network.model_file import ModelFile
 from enet_ros.replay.collector import Collector
 from enet_ros.replay.coverage import CoverageCounter
@@ -19,11 +20,12 @@ from enet_ros.replay.pipeline import read_ahead
 from enet_ros.replay.results import ReplayResult
 from enet_ros.ros.answer_store import AnswerStore
 from enet_ros.ros.client import Answer
-from enet_ros.ros.live_figures import IDLE_TIMEOUT, LivePlay, live_figures
+from enet_ros.ros.live_figures import LivePlay, live_figures
 from enet_ros.ros.rate_search import Trial, highest_rate
 from enet_ros.ros.replay_messages import Frames, to_messages
 from enet_ros.ros.replay_node import ReplayNode, ready_node
 
+RCLError = rclpy_implementation.RCLError
 PATIENCE = 3.0
 """Seconds without labels after which the images that are left count as dropped."""
 _AHEAD = 8
@@ -50,8 +52,16 @@ class LiveReplay:
         self._highest_rate: float | None = None
 
     def __enter__(self) -> LiveReplay:
-        """Start ROS. A signal stops this program, which stops its node."""
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        """Start ROS. A signal stops this program, which stops its node.
+
+        Raises:
+            EnetError: ROS does not start.
+
+        """
+        try:
+            rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        except RCLError as error:
+            raise EnetError(f'cannot start ROS: {one_line(error)}') from error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -108,7 +118,7 @@ class LiveReplay:
     ) -> LivePlay:
         client, process = node.client, node.process
         client.answered = store.add
-        client.statuses = []
+        seen = len(client.statuses)
         start = late = 0.0
         first_seconds: float | None = None
         published, total = 0, frames.count
@@ -127,12 +137,10 @@ class LiveReplay:
                 progress(index + 1, total)
         client.wait_for_answers(PATIENCE)
         used = process.cpu_seconds() - used if process else 0.0
-        node.check()
+        node.status()  # the counters after the last image
         memory = process.memory_mb()['peak'] if process else None
-        if client.wait_for_status(lambda _: True, IDLE_TIMEOUT) is None:
-            raise EnetError(f'node {node.name} publishes no diagnostics any more: check whether it still runs')
         latencies = [store.latencies[index] for index in sorted(store.latencies)]
-        return LivePlay(published, latencies, node.idle, tuple(client.statuses), max(0.0, store.last - start), late,
+        return LivePlay(published, latencies, node.idle, tuple(client.statuses[seen:]), max(0.0, store.last - start), late,
                         used if process else None, memory)
 
     def _evaluate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rclpy.node import Node
-from rclpy.qos import QoSCompatibility, QoSProfile, QoSReliabilityPolicy, qos_check_compatible
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 RAW, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
@@ -27,10 +27,10 @@ def explain_missing_images(node: Node, topic: str, message_type: str, qos: QoSPr
         return f'{_describe(publishers)} has type {types}: remap to a topic of type {message_type}'
     reasons = [reason for publisher in same_type if (reason := _incompatibility(publisher.qos_profile, qos))]
     if len(reasons) == len(same_type):
-        offered = {publisher.qos_profile.reliability for publisher in same_type}
-        remedy = 'change the qos_overrides of the node'
-        if qos.reliability == QoSReliabilityPolicy.RELIABLE and QoSReliabilityPolicy.BEST_EFFORT in offered:
-            remedy = 'set image_reliability:=best_effort'
+        # no other policy that the node can request is refused
+        remedy = 'set image_reliability:=best_effort'
+        if node.get_parameter('image_reliability').value == 'best_effort':  # so that an override is in force
+            remedy = f'set qos_overrides.{topic}.subscription.reliability to best_effort'
         return f'{_describe(same_type)} offers a QoS that does not match ({reasons[0]}): {remedy}'
     return (f'{_describe(same_type)} matches but sends nothing that arrives: check that the camera streams; images over '
             '512 KiB need the settings of config/fastdds.xml in the camera driver, too (docs/node.md, "Missing images?")')

@@ -13,6 +13,8 @@ from pathlib import Path
 from enet_ros.errors import EnetError
 
 _MODULE = ('-m', 'enet_ros.ros.segment_node')
+_END_WITH_PARENT = ('setpriv', '--pdeathsig', 'TERM')
+"""Runs a command that gets SIGTERM when the thread that started it ends, even if that is killed: setpriv(1), util-linux."""
 _TICKS = os.sysconf('SC_CLK_TCK')
 _PATIENCE = 20.0
 """Seconds that the node has to end before it is killed."""
@@ -58,6 +60,8 @@ def running_node(
 ) -> Iterator[NodeProcess]:
     """Run the segmentation node for the duration of the block, then end it. Its messages go to the standard streams.
 
+    Call it on the main thread: if this program is killed, the node ends, too.
+
     Args:
         parameters: Parameters by name; they override those of `parameter_files`. Values are text, numbers, truth values or
             paths.
@@ -68,7 +72,7 @@ def running_node(
         program: Arguments of Python that run the node.
 
     """
-    command = [sys.executable, *program, '--ros-args']
+    command = [*_END_WITH_PARENT, sys.executable, *program, '--ros-args']
     for file in parameter_files:
         command += ['--params-file', str(file)]
     for name, value in parameters.items():

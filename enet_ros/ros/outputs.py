@@ -57,9 +57,8 @@ class Outputs:
         self._announced: tuple[str, ...] | None = None
 
     def _create(self, kind: type, name: str, qos: QoSProfile) -> Publisher:
-        topic = self._node.resolve_topic_name(name)
-        with naming_topic(topic):
-            return self._node.create_publisher(kind, topic, qos, qos_overriding_options=overridable())
+        with naming_topic(self._node.resolve_topic_name(name)):
+            return self._node.create_publisher(kind, name, qos, qos_overriding_options=overridable())
 
     def destroy(self) -> None:
         """Remove the topics."""

@@ -27,8 +27,8 @@ def unused_parameter_files(arguments: Sequence[str], node: str) -> list[str]:
                 for key in _keys(document)]
         if not any(_matches(key, node) for key in keys):
             wildcard = f'/**/{node.rpartition("/")[2]}'
-            warnings.append(f'{file} sets no parameter of {node}: it is for {", ".join(keys) or "no node"}; '
-                            f'use the key {wildcard} or {node}')
+            reason = f'it is for {", ".join(keys)}' if keys else 'it is empty'
+            warnings.append(f'{file} sets no parameter of {node}: {reason}; use the key {wildcard} or {node}')
     return warnings
 
 

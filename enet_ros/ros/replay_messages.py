@@ -10,7 +10,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from enet_ros.errors import EnetError
-from enet_ros.images.sources import Frame
+from enet_ros.images.frames import Frame
 from enet_ros.replay.frames import ReplayFrame
 from enet_ros.replay.results import BagInfo
 from enet_ros.ros.messages import copy_message, to_message

@@ -20,6 +20,8 @@ from enet_ros.ros.replay_messages import Frames, Message, first_frame, make_mess
 
 _DISCOVERY = 10.0
 """Seconds in which a running node must be found."""
+_SILENCE = 10.0
+"""Seconds without diagnostics, which come once per second, after which a running node counts as gone."""
 _READY = 900.0
 """Seconds in which a node must be ready: it may build an engine."""
 _WARM_UP = 10
@@ -41,16 +43,31 @@ class ReplayNode:
     """Its parameters `resize_mode` and `threads`."""
 
     def check(self) -> None:
-        """Check that the node is still there.
+        """Check that the node still runs and segments.
 
         Raises:
-            EnetError: it is not.
+            EnetError: it does not.
 
         """
-        if self.process is not None:
-            self.process.check()
-        elif not self.client.subscribers:
+        _check(self.client, self.name, self.process)
+        if not self.client.subscribers:
             raise EnetError(f'node {self.name} does not take images any more: check whether it still runs and is active')
+
+    def status(self) -> CameraStatus:
+        """Return the next state of the node.
+
+        Raises:
+            EnetError: it stops, is not active any more, or was started again since `idle`, which the counters tell.
+
+        """
+        status = self.client.wait_for_status(lambda _: True, _SILENCE)
+        self.check()
+        if status is None:
+            raise EnetError(f'node {self.name} publishes no diagnostics any more: check whether it still runs')
+        received = [int(status.values['received']) for status in self.client.statuses]
+        if received != sorted(received):
+            raise EnetError(f'node {self.name} was started again during the replay: see its messages for the reason')
+        return status
 
 
 @contextmanager
@@ -108,8 +125,7 @@ def _find_node(client: ReplayClient, name: str) -> tuple[str, type[Message]]:
     status = client.wait_for_status(lambda _: True, _DISCOVERY)
     if status is None:
         raise EnetError(f'no node {name} publishes diagnostics: start it, or check its name and ROS_DOMAIN_ID')
-    if status.values['state'] != 'active':
-        raise EnetError(f'node {name} is {status.values["state"]}: activate it')
+    _check(client, name, None)
     topic = status.values['topic']
     if len({other.values['topic'] for other in client.statuses}) > 1:
         raise EnetError(f'node {name} has several cameras: use one with a single camera')
@@ -117,6 +133,20 @@ def _find_node(client: ReplayClient, name: str) -> tuple[str, type[Message]]:
         raise EnetError(f'images are already published on {topic}: stop the camera while bags are replayed to {name}')
     kinds = {info.topic_type for info in client.get_subscriptions_info_by_topic(topic)}
     return topic, CompressedImage if 'sensor_msgs/msg/CompressedImage' in kinds else Image
+
+
+def _check(client: ReplayClient, name: str, process: NodeProcess | None) -> None:
+    """Check that a node runs and, if it was not started here, that it segments."""
+    if process is not None:
+        process.check()
+        return
+    status = client.statuses[-1]
+    if time.monotonic() - status.arrived > _SILENCE:
+        raise EnetError(f'node {name} publishes no diagnostics any more: check whether it still runs')
+    if status.values['state'] != 'active':
+        raise EnetError(f'node {name} is {status.values["state"]}: activate it')
+    if status.values['enabled'] != 'true':
+        raise EnetError(f'node {name} is disabled: call its service {name}/enable')
 
 
 def _wait_until_ready(
@@ -130,8 +160,7 @@ def _wait_until_ready(
     """
     pause, deadline, answered = 1.0, time.monotonic() + _READY, 0
     while answered < _WARM_UP:
-        if process:
-            process.check()
+        _check(client, name, process)
         if client.statuses and client.statuses[-1].is_error:
             raise EnetError(f'node {name}: {client.statuses[-1].message}')
         if time.monotonic() > deadline:
@@ -145,8 +174,7 @@ def _wait_until_ready(
         else:
             pause = min(2 * pause, 60.0)
     status = client.wait_for_status(is_idle, IDLE_TIMEOUT)
-    if process:
-        process.check()
+    _check(client, name, process)
     if status is None:
         raise EnetError(f'node {name} segments other images: stop what else publishes images to it')
     return status

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
@@ -17,7 +16,7 @@ from rclpy.clock_type import ClockType
 from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rclpy.timer import Timer
@@ -32,11 +31,12 @@ from enet_ros.images.messages import ImageReader
 from enet_ros.network.model_file import read_model
 from enet_ros.resources import default_model
 from enet_ros.ros.bond import ManagerBond
-from enet_ros.ros.camera import Camera
+from enet_ros.ros.camera import Camera, image_name
 from enet_ros.ros.diagnostics import CameraReport, DiagnosticsPublisher, describe_configuration
 from enet_ros.ros.executor import make_executor
+from enet_ros.ros.guarded_node import GuardedNode
 from enet_ros.ros.label_info import LabelInfo
-from enet_ros.ros.log import LogThrottle, forward_log
+from enet_ros.ros.log import forward_log
 from enet_ros.ros.memory import return_freed_memory
 from enet_ros.ros.node_parameters import TABLE, declare_class_table, declare_parameters, read_parameters, remove_class_table
 from enet_ros.ros.parameter_files import unused_parameter_files
@@ -49,11 +49,21 @@ from enet_ros.segmenter import Segmenter
 
 RCLError, UnknownROSArgsError = rclpy_implementation.RCLError, rclpy_implementation.UnknownROSArgsError
 _REFUSALS_OF_ROS = (RCLError, UnknownROSArgsError, NameValidationException, ParameterException)
+_HELP = f"""\
+usage: segment_node [-h] [--ros-args [-p NAME:=VALUE] [--params-file FILE] [-r NAME:=TOPIC] ...]
+
+Segment camera images: subscribe to image, publish ~/labels, ~/overlay and more.
+
+Set parameters and topics with --ros-args, for example
+  segment_node --ros-args -p classes:=Road -r image:=/camera/image_raw
+
+Parameters: {', '.join(TABLE)}.
+Their table is in docs/node.md; "ros2 launch enet_ros segment.launch.py --show-args" prints it."""
 _SUBSCRIBER_PERIOD = 0.2
 """Seconds between two looks for subscribers, with lazy_subscription. Humble has no events for them."""
 
 
-class SegmentNode(LifecycleNode):
+class SegmentNode(GuardedNode):
     """Segments the newest image of one or several cameras.
 
     A managed node: configure loads the model and makes the engine and the publishers, activate subscribes to the cameras,
@@ -86,8 +96,6 @@ class SegmentNode(LifecycleNode):
         self._segmented = self._overwritten = 0  # of cameras that were removed
         self._bond: ManagerBond | None = None
         self._subscriber_timer: Timer | None = None
-        self._log_error = LogThrottle(self.get_logger().error)
-        self._refuse_wrong_transitions()
         self.add_on_set_parameters_callback(self._change_parameters)
         self.create_service(SetBool, '~/enable', self._enable)
         self._diagnostics = DiagnosticsPublisher(self, self._reports)
@@ -161,7 +169,7 @@ class SegmentNode(LifecycleNode):
         self._worker = Worker(segmenter, reader, settings)
         declare_class_table(self, segmenter.labels)
         for name in names:
-            camera = Camera(self, name, values, segmenter, reader, self._worker.wake, self._log_error)
+            camera = Camera(self, name, values, segmenter, reader, self._worker.wake, self.log_error)
             camera.enabled = self._enabled
             self._cameras.append(camera)
         if LabelInfo is None:
@@ -224,20 +232,6 @@ class SegmentNode(LifecycleNode):
         self.failure = None
         return TransitionCallbackReturn.SUCCESS
 
-    def _refuse_wrong_transitions(self) -> None:
-        """Answer a request for a transition that the state does not have. rclpy (7.1.6) raises RCLError instead."""
-        change_state = self._service_change_state.callback
-
-        def change_or_refuse(request: Any, response: Any) -> Any:  # noqa: ANN401 - lifecycle_msgs, which has no types
-            try:
-                return change_state(request, response)
-            except RCLError as error:
-                self.get_logger().error(f'cannot change state: {one_line(error)}')
-                response.success = False
-                return response
-
-        self._service_change_state.callback = change_or_refuse
-
     def _change_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         """Apply all of the changes or none, and give the reason if one is refused."""
         changes = {parameter.name: parameter.value for parameter in parameters if parameter.name in TABLE}
@@ -262,7 +256,7 @@ class SegmentNode(LifecycleNode):
         """Return what the diagnostics need to know about each camera."""
         state, error = self._state_machine.current_state[1], '' if self.failure is None else one_line(self.failure)
         if self._segmenter is None:
-            topic = self.resolve_topic_name('image')
+            topic = self.resolve_topic_name(image_name(self, '', self.get_parameter('image_transport').value))
             return [CameraReport('image', topic, '', QoSProfile(depth=1), state, self._enabled, None, 0, 0,
                                  CameraStatistics().snapshot(), error=error)]
         configuration = describe_configuration(self._segmenter.engine, self._segmenter.model)
@@ -283,8 +277,7 @@ def _shut_down() -> None:
 
 
 def _spin(node: SegmentNode, executor: Executor) -> None:
-    """Run the callbacks until the context is shut down. A callback that fails is logged and does not stop the node."""
-    log_error = LogThrottle(node.get_logger().error)
+    """Run the callbacks until the context is shut down. A timer or event that fails is logged and does not stop the node."""
     while rclpy.ok():
         try:
             # not spin(): a signal just before it waits does not wake it (rclpy 7.1.6, one stop in ten)
@@ -293,7 +286,7 @@ def _spin(node: SegmentNode, executor: Executor) -> None:
             return
         except Exception as error:
             if rclpy.ok():  # otherwise a signal has shut the context down, and any call may fail after that
-                log_error(f'callback failed: {type(error).__name__}: {one_line(error)}')
+                node.log_error(f'callback failed: {type(error).__name__}: {one_line(error)}')
 
 
 def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
@@ -307,6 +300,10 @@ def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
         rclpy.init()
         initialized = True
         if unknown := remove_ros_args()[1:]:
+            if {'-h', '--help'} & set(unknown):
+                print(_HELP)
+                _shut_down()
+                return ExitCode.SUCCESS
             raise UsageError(f'unknown argument {quoted(unknown[0])}: set parameters with --ros-args -p NAME:=VALUE')
         executor = make_executor()  # before the node: it cannot be created after a signal during the node's start
         node = make_node()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from enet_ros.datasets.prepared import Dataset
 from enet_ros.engines.base import EngineSpec
-from enet_ros.engines.onnx_graph import export_graph
+from enet_ros.engines.onnx_graph import add_graph
 from enet_ros.evaluation.charts import draw_curves, draw_if_possible
 from enet_ros.evaluation.evaluate import Evaluation, evaluate, trained_on
 from enet_ros.evaluation.report import write_report
@@ -61,5 +61,5 @@ def finish(path: Path, dataset: Dataset, recipe: Recipe) -> FinishedRun:
         heading = f'{path.name} on {split} of {dataset.name}: {evaluation.images} images, torch fp32'
         write_report(folder / REPORT, heading, evaluation, {'model': str(path), 'split': split})
         run = FinishedRun(path, evaluation, heading)
-    export_graph(read_model(path), path.with_suffix('.onnx'))
+    add_graph(path)
     return run

@@ -51,7 +51,7 @@ def test_int8_is_built_once_and_found_by_other_commands(
     assert main([*build, '--calibration', images]) == 0
     captured = capsys.readouterr()
     assert captured.out == 'openvino int8 at 96x64 is ready\n'
-    (graph,) = (tmp_path / 'cache').glob('*int8*.onnx')
+    (graph,) = (tmp_path / 'cache').glob('*int8*.graph')
     # once: the log handlers of the commands before are gone
     assert captured.err.count('checked: ') == 1 and str(graph) in captured.err
     segment = ['segment', images, '--out', str(tmp_path / 'out'), '--model', str(small_model)]

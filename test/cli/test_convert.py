@@ -74,14 +74,14 @@ def test_coarse_selects_the_coarse_labels_of_cityscapes(tmp_path: Path) -> None:
         assert read_dataset(out).pixels['train'][0] == count
 
 
-@pytest.mark.parametrize('name', ['camvid', 'cityscapes', 'sunrgbd', 'folder', 'labelme', 'coco'])
+@pytest.mark.parametrize('name', ['camvid', 'cityscapes', 'sunrgbd', 'folder', 'labelme', 'coco', 'voc'])
 def test_every_dataset_says_what_src_must_hold(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(['convert', name, '--help'])
     assert caught.value.code == 0
     assert 'SRC' in capsys.readouterr().out.partition('positional arguments')[0].partition(']')[2]
     (tmp_path / 'classes.yaml').write_text(CLASSES)
-    needed = ['--classes', str(tmp_path / 'classes.yaml')] if name in ('folder', 'labelme', 'coco') else []
+    needed = ['--classes', str(tmp_path / 'classes.yaml')] if name in ('folder', 'labelme', 'coco', 'voc') else []
     assert main(['convert', name, str(tmp_path / 'none'), str(tmp_path / 'out'), *needed]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert str(tmp_path / 'none') in line
@@ -94,4 +94,5 @@ def test_bad_usage_is_one_line(yard: list[str], capsys: pytest.CaptureFixture[st
     assert '"half" is not a share' in bad_usage(capsys, *yard, '--val-share', 'half')
     assert 'not allowed with' in bad_usage(capsys, *yard, '--val-share', '0.5', '--val-prefix', 'b_')
     assert '--classes' in bad_usage(capsys, 'convert', 'camvid', '.', '.', '--classes', 'x')
+    assert '--allow-outside' in bad_usage(capsys, *yard, '--allow-outside')  # a folder holds no paths
     assert 'DATASET' in bad_usage(capsys, 'convert')

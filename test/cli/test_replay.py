@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from command import ENET, Done, enet, enet_process, refused
 from recordings import cut, recorded_at, write_bag, write_mcap
+from resource_limits import file_size_limit
 from truth_bags import IMAGE, LABEL_INFO, frame, image, label_info, write_entries
 
 from enet_ros.datasets.prepared import Dataset
@@ -191,14 +191,10 @@ def test_an_interrupt_leaves_no_report_and_no_process(tmp_path: Path, jobs: int)
 
 
 def test_a_full_disk_is_one_line_and_leaves_neither_file(bag: Path, tmp_path: Path) -> None:
-    # a limit on the size of files stands in for a disk that is full: the page does not fit
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1]))
-    try:
+    with file_size_limit(500_000):  # the page does not fit
         done = enet_process('replay', bag, '--report', tmp_path / 'out', '--backend', 'openvino', '--size', '96x64', code=1)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert 'enet: cannot write' in done.stderr.splitlines()[-1] and 'File too large' in done.stderr.splitlines()[-1]
+    page = tmp_path / 'out' / 'report.html'
+    assert done.stderr.splitlines()[-1].startswith(f'enet: cannot write {page}: ') and 'File too large' in done.stderr
     assert not list((tmp_path / 'out').iterdir())
 
 

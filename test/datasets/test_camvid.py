@@ -112,13 +112,14 @@ def test_an_unknown_id_is_named_and_leaves_no_dataset(published: Path, tmp_path:
 
 @pytest.mark.parametrize(('damage', 'reason'), [
     (lambda root: (root / 'valannot' / 'val1.png').unlink(), 'val1.png has no labels'),
+    (lambda root: (root / 'val' / 'val1.png').unlink(), 'valannot holds 1 labels without an image, for example val1.png'),
     (lambda root: (root / 'val' / 'val1.png').write_bytes(b'x'), 'val/val1.png is missing, damaged'),
     (lambda root: (root / 'valannot' / 'val1.png').write_bytes(b'x'), 'valannot/val1.png is missing, damaged'),
     (lambda root: write_image(root / 'valannot' / 'val1.png', np.zeros((32, 40), np.uint8)), '48x32 but its labels'),
     (lambda root: write_image(root / 'valannot' / 'val1.png', np.zeros((32, 48, 3), np.uint8)), r'shape \(32, 48, 3\)'),
     (lambda root: [path.unlink() for path in (root / 'val').iterdir()], 'no PNG or JPEG images in .*val'),
     (lambda root: [shutil.rmtree(root / split) for split in ('train', 'val')], 'no CamVid in .*published'),
-], ids=['no labels', 'bad image', 'bad labels', 'other size', 'colour labels', 'empty split', 'no split'])
+], ids=['no labels', 'no image', 'bad image', 'bad labels', 'other size', 'colour labels', 'empty split', 'no split'])
 def test_damaged_input_is_named(damage: Callable[[Path], object], reason: str, published: Path, tmp_path: Path) -> None:
     damage(published)
     with pytest.raises(EnetError, match=reason):
@@ -166,7 +167,8 @@ def test_only_the_known_faulty_file_may_hold_other_colours(tmp_path: Path) -> No
         write_frame(tmp_path, name, [(128, 128, 26), (128, 64, 128)], 'test', 'test_labels')
     with pytest.raises(DatasetError, match=r'Seq05VD_f02640_L.png holds colour \(128, 128, 26\)'):
         convert(tmp_path, tmp_path / 'prepared')
-    (tmp_path / 'test' / 'Seq05VD_f02640.png').unlink()
+    for name in ('test/Seq05VD_f02640.png', 'test_labels/Seq05VD_f02640_L.png'):
+        (tmp_path / name).unlink()
     (sample,) = convert(tmp_path, tmp_path / 'prepared').samples('test')
     assert sample.read()[1].tolist() == [[VOID, CAMVID.names.index('Road')]]
 

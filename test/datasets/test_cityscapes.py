@@ -76,6 +76,9 @@ def test_missing_files_and_folders_are_named(published: Path, tmp_path: Path) ->
     shutil.rmtree(labels)
     with pytest.raises(DatasetError, match=r'frankfurt_000000_000294_leftImg8bit.png has no labels .*gtFine_labelIds.png'):
         write_dataset(tmp_path / 'out', find_cityscapes(published))
+    shutil.rmtree(published / 'leftImg8bit' / 'train_extra')
+    with pytest.raises(DatasetError, match=r'gtCoarse/train_extra/troisdorf holds 1 labels without an image, for example'):
+        write_dataset(tmp_path / 'out', find_cityscapes(published, coarse=True))
     shutil.rmtree(published / 'leftImg8bit' / 'val' / 'frankfurt')
     with pytest.raises(DatasetError, match=r'no folders of cities in .*val'):
         find_cityscapes(published)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +81,8 @@ def test_the_layouts_of_several_tools_are_found(
     for name, file_name in files.items():
         write_json(tmp_path / 'src' / name, coco([file_name], [[flat(OUTLINE)]]))
     if next(iter(files)).startswith('annotations/'):
-        write_json(tmp_path / 'src' / 'annotations' / 'captions_train2017.json', {})
+        for name in files:  # COCO has these beside them
+            write_json(tmp_path / 'src' / name.replace('instances', 'captions'), {})
     dataset = convert(tmp_path / 'src', classes)
     assert sample_names(dataset) == {'train': ['a'], 'val': ['b']}
     assert dataset.pixels == {'train': [0, 12, 0], 'val': [0, 12, 0]}
@@ -97,6 +100,90 @@ def test_a_single_file_of_another_name_is_divided(classes: Path, tmp_path: Path)
         find_coco(tmp_path / 'src', classes, None)
 
 
+@pytest.mark.parametrize('folder', ['annotations', '.'])
+def test_annotation_files_of_any_name_are_read(folder: str, classes: Path, tmp_path: Path) -> None:
+    for name in ('train/a.jpg', 'train/b.jpg', 'val/c.jpg'):
+        write_photo(tmp_path / 'src' / 'images' / name)
+    write_json(tmp_path / 'src' / folder / 'instances_default.json', coco(['a.jpg', 'b.jpg'], [[flat(OUTLINE)]]))
+    write_json(tmp_path / 'src' / folder / 'val_instances_default.json', coco(['c.jpg'], [[flat(OUTLINE)]]))
+    dataset = convert(tmp_path / 'src', classes)
+    assert sample_names(dataset) == {'train': ['a', 'b'], 'val': ['c']}
+    assert dataset.pixels == {'train': [0, 12, 0], 'val': [0, 12, 0]}
+
+
+def test_images_in_folders_of_splits_keep_their_split(classes: Path, tmp_path: Path) -> None:
+    names = ['train/a.jpg', 'train/b.jpg', 'Validation/c.jpg']
+    for name in names:
+        write_photo(tmp_path / 'src' / 'images' / name)
+    write_json(tmp_path / 'src' / 'annotations' / 'instances_default.json', coco(names, []))
+    assert pair_names(find_coco(tmp_path / 'src', classes, None)) == {'train': ['a', 'b'], 'val': ['c']}
+
+
+def test_an_image_that_may_be_in_two_splits_is_named(classes: Path, tmp_path: Path) -> None:
+    for split in ('train', 'val'):
+        write_photo(tmp_path / 'src' / 'images' / split / 'a.jpg')
+    write_json(tmp_path / 'src' / 'default.json', coco(['a.jpg'], []))
+    with pytest.raises(DatasetError, match=r'default.json .* its image a.jpg may be .*train/a.jpg or .*val/a.jpg'):
+        find_coco(tmp_path / 'src', classes, None)
+
+
+@pytest.mark.parametrize(('name', 'reason'), [
+    ('captions_val.json', "captions_val.json lacks 'categories'"), ('annotations/more/notes.json', "notes.json lacks"),
+    ('package.json', 'package.json lacks'),
+], ids=['captions without instances', 'deeper', 'other'])
+def test_an_annotation_file_that_cannot_be_read_is_named(name: str, reason: str, classes: Path, tmp_path: Path) -> None:
+    write_photo(tmp_path / 'src' / 'images' / 'a.jpg')
+    write_json(tmp_path / 'src' / 'annotations' / 'instances_train.json', coco(['a.jpg'], []))
+    write_json(tmp_path / 'src' / name, {})
+    with pytest.raises(DatasetError, match=reason):
+        find_coco(tmp_path / 'src', classes, None)
+
+
+def test_images_that_no_file_lists_are_named_or_skipped(classes: Path, tmp_path: Path) -> None:
+    for name in ('train/a.jpg', 'val/b.jpg', 'val/c.jpg'):
+        write_photo(tmp_path / 'src' / 'images' / name)
+    write_json(tmp_path / 'src' / 'annotations' / 'instances_train.json', coco(['a.jpg'], []))
+    source = find_coco(tmp_path / 'src', classes, None)
+    reason = r'images/val holds 2 images that no annotation file lists, for example b.jpg: .* --skip-bad'
+    for root in (tmp_path / 'out', tmp_path / 'src' / 'out'):  # what a conversion wrote into SRC is not part of it
+        with pytest.raises(DatasetError, match=reason):
+            write_dataset(root, source)
+        assert not root.exists()
+        assert sample_names(write_dataset(root, source, on_bad=lambda error: None)) == {'train': ['a']}
+    assert len(find_coco(tmp_path / 'src', classes, None).left_out) == 1
+
+
+@pytest.mark.parametrize('name', ['../a.jpg', r'..\a.jpg', 'absolute', 'link.jpg', 'folder/a.jpg'])
+def test_an_image_outside_of_src_is_refused(name: str, classes: Path, tmp_path: Path) -> None:
+    write_photo(tmp_path / 'a.jpg')
+    (tmp_path / 'src').mkdir()
+    if name == 'link.jpg':
+        (tmp_path / 'src' / name).symlink_to(tmp_path / 'a.jpg')
+    elif name == 'folder/a.jpg':
+        (tmp_path / 'other').mkdir()
+        write_photo(tmp_path / 'other' / 'a.jpg')
+        (tmp_path / 'src' / 'folder').symlink_to(tmp_path / 'other')
+    listed = str(tmp_path / 'a.jpg') if name == 'absolute' else name
+    write_json(tmp_path / 'src' / 'train.json', coco([listed], []))
+    source = find_coco(tmp_path / 'src', classes, None)
+    with pytest.raises(DatasetError, match=r'.jpg is outside of .*src: .* --allow-outside'):
+        write_dataset(tmp_path / 'out', source)
+    assert not (tmp_path / 'out').exists()
+    assert len(write_dataset(tmp_path / 'out', replace(source, root=None)).samples('train')) == 1
+
+
+def test_a_declared_size_allocates_nothing_before_it_is_compared(classes: Path, tmp_path: Path) -> None:
+    huge = [{'id': 7, 'file_name': 'a.jpg', 'height': 60_000, 'width': 60_000}]
+    write_photo(tmp_path / 'src' / 'a.jpg')
+    write_json(tmp_path / 'src' / 'train.json', coco(['a.jpg'], [[flat(OUTLINE)]], images=huge))
+    tracemalloc.start()
+    with pytest.raises(DatasetError, match=r'a.jpg, is not valid: it is for an image of "60000x60000", but .* 10x8 pixels'):
+        convert(tmp_path / 'src', classes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6
+
+
 @pytest.mark.parametrize(('fields', 'reason'), [
     (coco(['a.jpg'], [[flat(OUTLINE)]], 'cat'), r'instances_train.json, annotation 0 of a.jpg, .* "cat"'),
     (coco(['a.jpg'], [[]]), r'instances_train.json, annotation 0 of a.jpg, has no polygon or mask'),
@@ -104,6 +191,15 @@ def test_a_single_file_of_another_name_is_divided(classes: Path, tmp_path: Path)
     (coco(['a.jpg'], [[[1, 2, 3, 4], []]]), r'annotation 0 of a.jpg, .* no polygon has three corners'),
     (coco(['a.jpg'], [{'size': [8, 10], 'counts': [3]}]), r'with runs of 3 pixels for an image of 8 rows and 10 columns'),
     (coco(['a.jpg'], [{'size': [8, 10], 'counts': [3, -3, 80]}]), r'with runs of 80 pixels for an image of 8 rows'),
+    (coco(['a.jpg'], [{'size': [8, 10], 'counts': [2**62, 2**62, 2**62, 2**62, 80]}]), r'with runs of 80 pixels for'),
+    (coco(['a.jpg'], [{'size': [8, 10], 'counts': 'o' * 100_000}]), r'a mask has a run of more than 60 bits'),
+    (coco([5], []), r'instances_train.json is not valid'),
+    (coco(['x\0.jpg'], []), r'instances_train.json is not valid: .* cannot be the path of a file'),
+    (coco(['x\ny.jpg'], []), r'instances_train.json is not valid: "x.*ny.jpg" cannot be the path of a file'),
+    (coco(['a.jpg'], [], annotations=[{'id': 'x\n' * 99, 'category_id': 'y\n' * 99, 'image_id': 'z\n' * 99}]),
+     r'instances_train.json: annotation .* is of category .* in image'),
+    (coco([''], []), r'instances_train.json is not valid: "" cannot be the path of a file'),
+    (coco(['a.jpg'], [[flat(OUTLINE)]], ['box']), r'annotation 0 of a.jpg, uses class'),
     (coco(['a.jpg'], [{'size': [8, 9], 'counts': [72]}]), r'a mask of size \[8, 9\] with'),
     (coco(['a.jpg'], [{'size': [8, 10], 'counts': '1'}]), r'with runs of 1 pixels for'),
     (coco(['a.jpg'], [{'size': [8, 10], 'counts': ''}]), r'with runs of 0.* pixels for'),
@@ -123,12 +219,15 @@ def test_a_single_file_of_another_name_is_divided(classes: Path, tmp_path: Path)
     ({'images': []}, r"instances_train.json lacks 'categories'"),
     ({'images': [1], 'categories': []}, r'instances_train.json is not valid'),
     ([], r'instances_train.json is not valid'),
-], ids=['unknown class', 'no area', 'odd corners', 'two corners', 'short mask', 'negative run', 'mask of another size',
-        'short packed mask', 'empty packed mask', 'not a number', 'far outside', 'negative size', 'no category', 'no image',
-        'same name', 'same image id', 'same image', 'same category id', 'key missing', 'numbers', 'list'])
+], ids=['unknown class', 'no area', 'odd corners', 'two corners', 'short mask', 'negative run', 'runs that overflow',
+        'endless run', 'number as name', 'NUL', 'newline', 'newlines in ids', 'no name',
+        'list as class', 'mask of another size',
+        'short packed mask', 'empty packed mask', 'not a number', 'far outside', 'negative size', 'no category',
+        'no image', 'same name', 'same image id', 'same image', 'same category id', 'key missing', 'numbers', 'list'])
 def test_a_file_that_cannot_be_used_is_named(fields: object, reason: str, classes: Path, tmp_path: Path) -> None:
     write_photo(tmp_path / 'src' / 'images' / 'a.jpg')
-    write_photo(tmp_path / 'src' / 'images' / 'x' / 'a.jpg')
+    if 'x_a' in reason:
+        write_photo(tmp_path / 'src' / 'images' / 'x' / 'a.jpg')
     write_json(tmp_path / 'src' / 'annotations' / 'instances_train.json', fields)
     with pytest.raises(DatasetError, match=reason) as caught:
         convert(tmp_path / 'src', classes)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from dataset_files import COLOR_IDS, COLORS, only_labels, pair_names, sample_names, write_pair
+from dataset_files import COLOR_IDS, COLORS, only_labels, pair_names, sample_names, write_labels, write_pair
 from numpy.typing import ArrayLike
 
 from enet_ros.datasets.folder import find_folder
@@ -61,6 +61,11 @@ def test_missing_images_and_labels_are_named(classes: Path, tmp_path: Path) -> N
     (tmp_path / 'src' / 'labels' / 'b.png').unlink()
     with pytest.raises(DatasetError, match=r'images/b.jpg has no labels .*labels/b.png'):
         convert(tmp_path / 'src', classes)
+    write_labels(tmp_path / 'src' / 'labels' / 'b.png', [[1, 2]])
+    write_labels(tmp_path / 'src' / 'labels' / 'c.png', [[1, 2]])
+    with pytest.raises(DatasetError, match=r'src/labels holds 1 labels without an image, for example c.png'):
+        convert(tmp_path / 'src', classes)
+    assert not (tmp_path / 'out').exists()
     (tmp_path / 'other' / 'val' / 'images').mkdir(parents=True)
     with pytest.raises(DatasetError, match=r'no PNG or JPEG images in .*val/images'):
         find_folder(tmp_path / 'other', classes, None)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from enet_ros.datasets.journal import Journal
+from enet_ros.datasets.journal import Journal, is_journal
 from enet_ros.errors import EnetError
 
 IDENTITY = ['yard', ['ground', 'box'], '']
@@ -76,3 +76,16 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / 'out').write_text('not a folder')
     with pytest.raises(EnetError, match=r'cannot write .*out/journal.jsonl'):
         Journal(tmp_path / 'out' / 'journal.jsonl', IDENTITY)
+
+
+def test_a_journal_is_told_from_files_of_others(tmp_path: Path) -> None:
+    path = tmp_path / 'file'
+    assert not is_journal(path)
+    identity = ['yard', ['ground'], [[1, 2, 3]], '', False]
+    for text in ('', 'x', '{}', '[]', '[1, 2, 3, 4]', '"abcdef"', '[["a"], ["b"], "", 1]', '[["a"], ["b"], ""]', '\udcff'):
+        path.write_text(text, errors='surrogateescape')
+        assert not is_journal(path), text
+    path.write_text(json.dumps(identity))  # an earlier format
+    assert is_journal(path)
+    with Journal(path, identity):
+        assert is_journal(path)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
-from dataset_files import CLASSES, area_ids, only_labels, pair_names, write_json, write_photo
+from dataset_files import CLASSES, area_ids, only_labels, pair_names, sample_names, write_json, write_photo
 
 from enet_ros.datasets.labelme import find_labelme
 from enet_ros.datasets.prepared import Dataset
 from enet_ros.datasets.splitting import by_prefix
 from enet_ros.datasets.writing import write_dataset
-from enet_ros.errors import DatasetError
+from enet_ros.errors import DatasetError, EnetError
 from enet_ros.labels import VOID
 
 SQUARE = [[2, 1], [5, 1], [5, 3], [2, 3]]  # columns 2 to 5 of rows 1 to 3: corners are pixels
@@ -48,26 +46,16 @@ def test_later_polygons_cover_earlier_ones(classes: Path, tmp_path: Path) -> Non
     )
 
 
-def test_a_corner_belongs_to_the_pixel_it_lies_in(classes: Path, tmp_path: Path) -> None:
-    pixels = np.random.default_rng(1).uniform(0, 0.99, (4, 2))
-    annotate(tmp_path / 'src', 'a', shape('box', (SQUARE + pixels).tolist()))
-    annotate(tmp_path / 'src', 'b', shape('box', SQUARE, 'rotation'))
-    annotate(tmp_path / 'src', 'c', shape('box', SQUARE, 'rectangle'))  # X-AnyLabeling's have four corners
-    dataset = write_dataset(tmp_path / 'out', find_labelme(tmp_path / 'src', classes, by_prefix(['c'])))
-    for sample in (*dataset.samples('train'), *dataset.samples('val')):
-        assert sample.read()[1].tolist() == area_ids((slice(1, 4), slice(2, 6), 1)), sample
-
-
 def test_an_image_is_the_file_of_the_same_stem_or_the_one_that_is_named(classes: Path, tmp_path: Path) -> None:
     root = tmp_path / 'src'
     annotate(root, 'a')
     write_photo(root / 'a.png')  # an exported mask, for example: two files of this stem, so the name decides
-    annotate(root, 'b', imagePath='..\\photos\\old.png').with_name('b.jpg').unlink()
-    write_photo(tmp_path / 'photos' / 'old.png')
+    annotate(root, 'b', imagePath='photos\\old.png').with_name('b.jpg').unlink()
+    write_photo(root / 'photos' / 'old.png')
     annotate(root, 'c', imagePath='renamed.jpg')
     pairs = find_labelme(root, classes, by_prefix(['c'])).splits
-    assert [pair.image_path.resolve() for pair in (*pairs['train'], *pairs['val'])] == [
-        root / 'a.jpg', tmp_path / 'photos' / 'old.png', root / 'c.jpg'
+    assert [pair.image_path for pair in (*pairs['train'], *pairs['val'])] == [
+        root / 'a.jpg', root / 'photos' / 'old.png', root / 'c.jpg'
     ]
     dataset = convert(root, classes)
     assert {sample.image_path.name for split in ('train', 'val') for sample in dataset.samples(split)} == {
@@ -89,21 +77,6 @@ def test_two_files_that_annotate_one_image_are_named(classes: Path, tmp_path: Pa
         find_labelme(tmp_path, classes, None)
 
 
-def test_rectangles_circles_and_masks_are_drawn(classes: Path, tmp_path: Path) -> None:
-    mask = cv2.imencode('.png', np.array([[0, 255], [255, 255], [0, 255]], np.uint8))[1].tobytes()
-    for name, one, area in (
-        ('rectangle', shape('box', [[5, 3], [2, 1]], 'rectangle'), area_ids((slice(1, 4), slice(2, 6), 1))),
-        ('mask', shape('box', [[8, 6], [9, 8]], 'mask', mask=base64.b64encode(mask).decode()),
-         area_ids((slice(6, 8), slice(9, 10), 1), (slice(7, 8), slice(8, 10), 1))),
-        ('half', shape('box', [[-1, -1], [0, 1]], 'mask', mask=base64.b64encode(mask).decode()),
-         area_ids((slice(0, 2), slice(0, 1), 1))),
-        ('circle', shape('box', [[4, 4], [4, 5]], 'circle'),
-         area_ids((slice(3, 6), slice(4, 5), 1), (slice(4, 5), slice(3, 6), 1))),
-    ):
-        annotate(tmp_path / name / 'src' / 'train', name, one)
-        assert only_labels(convert(tmp_path / name / 'src', classes)) == area, name
-
-
 def test_pixels_without_a_shape_get_the_class_rest(classes: Path, tmp_path: Path) -> None:
     classes.write_text(CLASSES + 'rest: ground\n')
     annotate(tmp_path / 'src' / 'train', 'a', shape('box', SQUARE))
@@ -112,13 +85,30 @@ def test_pixels_without_a_shape_get_the_class_rest(classes: Path, tmp_path: Path
     assert dataset.pixels['train'] == [80 - 12, 12, 0]
 
 
-def test_images_without_a_json_file_and_files_of_others_are_left_out(classes: Path, tmp_path: Path) -> None:
+def test_images_without_a_json_file_are_named_or_skipped(classes: Path, tmp_path: Path) -> None:
+    root = tmp_path / 'src'
     for name in ('a1', 'a2', 'b1'):
+        annotate(root, name, shape('box', SQUARE))
+    for name in ('a3.jpg', 'a4.png', 'more/a5.jpg'):
+        write_photo(root / name)
+    source = find_labelme(root, classes, by_prefix(['b']))
+    with pytest.raises(DatasetError, match=r'src holds 2 images without annotations, for example a3.jpg: .* --skip-bad'):
+        write_dataset(tmp_path / 'out', source)
+    assert not (tmp_path / 'out').exists()
+    skipped: list[EnetError] = []
+    assert sample_names(write_dataset(tmp_path / 'out', source, on_bad=skipped.append)) == {
+        'train': ['a1', 'a2'], 'val': ['b1']
+    }
+    assert len(skipped) == 2 and 'src/more holds 1 images' in str(skipped[1])
+
+
+def test_files_of_others_are_ignored(classes: Path, tmp_path: Path) -> None:
+    for name in ('a1', 'b1'):
         annotate(tmp_path, name, shape('box', SQUARE))
-    write_photo(tmp_path / 'a3.jpg')
     for other in ('.vscode/settings.json', '__MACOSX/._a1.json', 'models/config.json'):
         write_json(tmp_path / other, {})
-    assert pair_names(find_labelme(tmp_path, classes, by_prefix(['b']))) == {'train': ['a1', 'a2'], 'val': ['b1']}
+    source = find_labelme(tmp_path, classes, by_prefix(['b']))
+    assert pair_names(source) == {'train': ['a1'], 'val': ['b1']} and not source.left_out
 
 
 @pytest.mark.parametrize(('more', 'reason'), [
@@ -142,23 +132,57 @@ def test_json_files_without_images_may_lie_beside_the_splits(classes: Path, tmp_
 
 @pytest.mark.parametrize(('change', 'reason'), [
     ({'shapes': [shape('cat', SQUARE)]}, r'a.json .*"cat"'),
-    ({'shapes': [shape('box', SQUARE[:2], 'line')]}, r'a.json holds a shape of type line'),
+    ({'shapes': [shape('box', SQUARE, 'star')]}, r'a.json is not valid: "star" is not a type of shape'),
     ({'shapes': [shape('box', [[1]])]}, r'a.json is not valid'),
     ({'shapes': [shape('box', [[1, 2], [1, float('inf')]], 'circle')]}, r'a.json is not valid: a corner'),
     ({'shapes': [shape('box', [*SQUARE, [3e9, 1]])]}, r'a.json is not valid: a corner is .* far outside'),
-    ({'shapes': [shape('box', [])]}, r'a.json is not valid: a shape has no corner'),
-    ({'imageHeight': 10**9, 'imageWidth': 10**9}, r'a.json is not valid'),
-    ({'shapes': [shape('box', SQUARE, 'mask', mask='eA==')]}, r'a.json is not valid: a mask is not a PNG'),
+    ({'shapes': [shape('box', [])]}, r'a.json is not valid: a polygon has 0 corners'),
+    ({'imageHeight': 60_000, 'imageWidth': 60_000},
+     r'a.json is not valid: it is for an image of "60000x60000", but the image has 10x8 pixels'),
+    ({'shapes': [shape('box', SQUARE[:2], 'mask', mask='eA==')]}, r'a.json is not valid: a mask is not a PNG'),
     ({'shapes': [{'label': 'box'}]}, r"a.json lacks 'points'"),
     ({'imageHeight': None}, r'a.json is not valid'),
-    ({'imageHeight': 9}, r'a.jpg is 10x8 but its labels .*a.json are 10x9'),
-], ids=['unknown class', 'line', 'half a point', 'not a number', 'far outside', 'no points', 'absurd size', 'bad mask',
-        'key missing', 'no size', 'other size'])
+    ({'imageHeight': 9}, r'a.json is not valid: it is for an image of "10x9", but'),
+], ids=['unknown class', 'unknown shape', 'half a point', 'not a number', 'far outside', 'no points', 'absurd size',
+        'bad mask', 'key missing', 'no size', 'other size'])
 def test_a_file_that_cannot_be_used_is_named(
     change: dict[str, object], reason: str, classes: Path, tmp_path: Path
 ) -> None:
     annotate(tmp_path / 'src' / 'train', 'a', **change)
     with pytest.raises(DatasetError, match=reason) as caught:
+        convert(tmp_path / 'src', classes)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('name', ['../secret.png', r'..\secret.png', 'absolute', 'link.png'])
+def test_an_image_outside_of_src_is_refused(name: str, classes: Path, tmp_path: Path) -> None:
+    write_photo(tmp_path / 'secret.png')
+    named = str(tmp_path / 'secret.png') if name == 'absolute' else name
+    annotate(tmp_path / 'src', 'b')
+    annotate(tmp_path / 'src', 'a', imagePath=named).with_name('a.jpg').unlink()
+    if name == 'link.png':
+        (tmp_path / 'src' / name).symlink_to(tmp_path / 'secret.png')
+    source = find_labelme(tmp_path / 'src', classes, by_prefix(['b']))
+    with pytest.raises(DatasetError, match=r'(secret|link).png is outside of .*src: .* --allow-outside'):
+        write_dataset(tmp_path / 'out', source)
+    assert not (tmp_path / 'out').exists()
+    assert sample_names(write_dataset(tmp_path / 'out', replace(source, root=None)))['train'] == ['a']
+
+
+def test_an_annotation_file_may_not_be_a_link_to_outside(classes: Path, tmp_path: Path) -> None:
+    path = annotate(tmp_path / 'src', 'a')
+    annotate(tmp_path / 'src', 'b')
+    path.rename(tmp_path / 'elsewhere.json')
+    path.symlink_to(tmp_path / 'elsewhere.json')
+    with pytest.raises(DatasetError, match=r'a.json is outside of .*src: '):
+        convert(tmp_path / 'src', classes)
+
+
+@pytest.mark.parametrize('name', ['x\0.jpg', '..', 'a' * 300, 'a/' * 600 + 'b', '\ud800.jpg'],
+                         ids=['NUL', 'no name', 'long name', 'long path', 'not text'])
+def test_an_impossible_image_path_is_one_line(name: str, classes: Path, tmp_path: Path) -> None:
+    annotate(tmp_path / 'src', 'a', imagePath=name).with_name('a.jpg').unlink()
+    with pytest.raises(DatasetError, match=r'src/a.json is not valid: .*; save it with labelme again') as caught:
         convert(tmp_path / 'src', classes)
     assert '\n' not in str(caught.value)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -17,50 +16,28 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from dataset_files import LABELS, contents, read_ids
 from helpers import ROOT
 from numpy.typing import NDArray
+from resource_limits import file_size_limit
 
 from enet_ros.datasets.prepared import read_dataset
-from enet_ros.datasets.source import Pair, SourceDataset
+from enet_ros.datasets.source import Pair, Size, SourceDataset
 from enet_ros.datasets.writing import write_dataset
 from enet_ros.errors import DatasetError, EnetError
-from enet_ros.images.files import read_labels, write_image
+from enet_ros.images.files import write_image
 from enet_ros.labels import LabelSet
-
-LABELS = LabelSet(('ground', 'box', 'person'), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
-
-
-def read_ids(pair: Pair) -> NDArray[np.uint8]:
-    return read_labels(pair.labels_path)
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> SourceDataset:
-    """Return a source of six training and two validation images of noise."""
-    generator = np.random.default_rng(0)
-    splits: dict[str, list[Pair]] = {'train': [], 'val': []}
-    for split, count in (('train', 6), ('val', 2)):
-        for number in range(count):
-            pair = Pair.of(tmp_path / 'src' / f'{split}{number}.png', tmp_path / 'src' / f'{split}{number}_l.png')
-            write_image(pair.image_path, generator.integers(0, 255, (24, 32, 3), np.uint8))
-            write_image(pair.labels_path, generator.integers(0, 3, (24, 32), np.uint8))
-            splits[split].append(pair)
-    return SourceDataset('noise', LABELS, splits, read_ids, 'drawn', 'free')
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob('*') if path.is_file()}
 
 
 def interrupt_after(source: SourceDataset, root: Path, count: int) -> None:
     """Convert until `count` images are read, then fail as Ctrl-C does."""
     read = []
 
-    def to_ids(pair: Pair) -> NDArray[np.uint8]:
+    def to_ids(pair: Pair, size: Size) -> NDArray[np.uint8]:
         if len(read) >= count:
             raise KeyboardInterrupt
         read.append(pair)
-        return read_ids(pair)
+        return read_ids(pair, size)
 
     with pytest.raises(KeyboardInterrupt):
         write_dataset(root, replace(source, to_ids=to_ids))
@@ -70,9 +47,9 @@ def resumed(source: SourceDataset, root: Path) -> list[str]:
     """Convert the rest and return the names of the images that were read for it."""
     read = []
 
-    def to_ids(pair: Pair) -> NDArray[np.uint8]:
+    def to_ids(pair: Pair, size: Size) -> NDArray[np.uint8]:
         read.append(pair.name)
-        return read_ids(pair)
+        return read_ids(pair, size)
 
     write_dataset(root, replace(source, to_ids=to_ids))
     return read
@@ -147,9 +124,7 @@ def test_links_point_to_the_originals_and_replace_copies_and_back(source: Source
      'train1.png is 32x24 but its labels .*train1_l.png are 31x24'),
     (lambda pair: pair.image_path.write_bytes(pair.image_path.read_bytes()[:-15]), 'train1.png is '),
     (lambda pair: pair.image_path.write_bytes(b''), 'train1.png is damaged'),
-    (lambda pair: pair.image_path.unlink(), 'train1.png, the image of .*train1_l.png, is missing'),
-    (lambda pair: pair.labels_path.unlink(), 'train1.png has no labels .*train1_l.png'),
-], ids=['unknown id', 'other size', 'cut off', 'not an image', 'no image', 'no labels'])
+], ids=['unknown id', 'other size', 'cut off', 'not an image'])
 def test_a_bad_pair_is_named_or_skipped(
     damage: Callable[[Pair], object], reason: str, source: SourceDataset, tmp_path: Path
 ) -> None:
@@ -167,49 +142,53 @@ def test_a_bad_pair_is_named_or_skipped(
     assert sum(dataset.pixels['train']) == 5 * 24 * 32
 
 
+@pytest.mark.parametrize(('damage', 'reason'), [
+    (lambda pair: pair.image_path.unlink(), 'val1.png, the image of .*val1_l.png, is missing'),
+    (lambda pair: pair.labels_path.unlink(), 'val1.png has no labels .*val1_l.png'),
+    (lambda pair: (pair.image_path.unlink(), pair.image_path.mkdir()), 'val1.png, the image of .*, is missing'),
+], ids=['no image', 'no labels', 'folder'])
+def test_a_missing_file_is_named_before_anything_is_read_or_written(
+    damage: Callable[[Pair], object], reason: str, source: SourceDataset, tmp_path: Path
+) -> None:
+    def to_ids(pair: Pair, size: Size) -> NDArray[np.uint8]:
+        pytest.fail(f'{pair} was read')
+
+    before = write_dataset(tmp_path / 'out', source)
+    damage(source.splits['val'][1])
+    for root in (tmp_path / 'out', tmp_path / 'other'):
+        with pytest.raises(EnetError, match=reason):
+            write_dataset(root, replace(source, to_ids=to_ids))
+    assert read_dataset(tmp_path / 'out') == before and not (tmp_path / 'other').exists()
+    skipped: list[EnetError] = []
+    dataset = write_dataset(tmp_path / 'out', source, on_bad=skipped.append)
+    assert len(skipped) == 1 and [sample.stem for sample in dataset.samples('val')] == ['val0']
+
+
+def test_what_the_converter_leaves_out_is_named_before_anything_is_written(source: SourceDataset, tmp_path: Path) -> None:
+    source = replace(source, left_out=[DatasetError('more.jpg has no labels')])
+    with pytest.raises(DatasetError, match=r'more.jpg has no labels'):
+        write_dataset(tmp_path / 'out', source)
+    assert not (tmp_path / 'out').exists()
+    skipped: list[EnetError] = []
+    write_dataset(tmp_path / 'out', source, on_bad=skipped.append)
+    assert skipped == list(source.left_out)
+
+
 def test_a_split_without_usable_images_is_refused(source: SourceDataset, tmp_path: Path) -> None:
     for pair in source.splits['val']:
         pair.image_path.write_bytes(b'')
     with pytest.raises(DatasetError, match=r'no image of split val of noise can be used'):
         write_dataset(tmp_path / 'out', source, on_bad=lambda error: None)
+    for pair in source.splits['val']:
+        pair.image_path.unlink()
+    with pytest.raises(DatasetError, match=r'no image of split val of noise can be used'):
+        write_dataset(tmp_path / 'other', source, on_bad=lambda error: None)
+    assert not (tmp_path / 'other').exists()
 
 
 def test_an_empty_split_is_refused(source: SourceDataset, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r'split test of noise has no images'):
         write_dataset(tmp_path / 'out', replace(source, splits={**source.splits, 'test': []}))
-
-
-def test_two_images_of_the_same_name_are_named(source: SourceDataset, tmp_path: Path) -> None:
-    twin = replace(source.splits['val'][0], image_path=tmp_path / 'elsewhere' / 'val0.jpg')
-    with pytest.raises(DatasetError, match=r'elsewhere/val0.jpg and .*src/val0.png would both become val/images/val0'):
-        write_dataset(tmp_path / 'out', replace(source, splits={'val': [*source.splits['val'], twin]}))
-    assert not (tmp_path / 'out').exists()
-
-
-def test_a_folder_with_other_images_is_not_changed(source: SourceDataset, tmp_path: Path) -> None:
-    write_dataset(tmp_path / 'out', source)
-    before = contents(tmp_path / 'out')
-    with pytest.raises(DatasetError, match=r'out holds the dataset noise with other classes'):
-        write_dataset(tmp_path / 'out', replace(source, labels=LabelSet(('a', 'b', 'c'), LABELS.colors)))
-    with pytest.raises(DatasetError, match=r'out holds images .* for example .*val0.png'):
-        write_dataset(tmp_path / 'out', replace(source, splits={'train': source.splits['train']}))
-    assert contents(tmp_path / 'out') == before
-
-
-def test_converting_again_replaces_a_damaged_dataset_yaml(source: SourceDataset, tmp_path: Path) -> None:
-    dataset = write_dataset(tmp_path / 'out', source)
-    (tmp_path / 'out' / 'dataset.yaml').write_text('names: [a')
-    assert write_dataset(tmp_path / 'out', source) == dataset
-
-
-def test_a_dataset_is_not_converted_into_itself(source: SourceDataset, tmp_path: Path) -> None:
-    dataset = write_dataset(tmp_path / 'out', source)
-    before = contents(tmp_path / 'out')
-    pairs = [Pair.of(sample.image_path, sample.labels_path) for sample in dataset.samples('train')]
-    splits = {**source.splits, 'train': pairs}
-    with pytest.raises(DatasetError, match=r'out holds .*out/train/.*, which is to be converted'):
-        write_dataset(tmp_path / 'out', replace(source, splits=splits))
-    assert contents(tmp_path / 'out') == before
 
 
 @pytest.mark.parametrize('room', [100, 1500], ids=['no image fits', 'no labels fit'])
@@ -218,13 +197,8 @@ def test_a_full_disk_is_a_one_line_error_and_can_be_resumed(room: int, source: S
         for pair in pairs:
             write_image(pair.image_path, np.zeros((96, 128, 3), np.uint8))
             write_image(pair.labels_path, np.random.default_rng(0).integers(0, 3, (96, 128), np.uint8))
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))  # a test's substitute for a full disk
-        with pytest.raises(EnetError, match=r'cannot write .*out/.*: File too large$'):
-            write_dataset(tmp_path / 'out', source, on_bad=lambda error: None)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    with file_size_limit(room), pytest.raises(EnetError, match=r'cannot write .*out/.*: File too large$'):
+        write_dataset(tmp_path / 'out', source, on_bad=lambda error: None)
     for path in (tmp_path / 'out').rglob('*.png'):
         assert cv2.imread(str(path)) is not None
     write_dataset(tmp_path / 'out', source)
@@ -236,12 +210,12 @@ def test_after_an_error_no_further_images_are_converted(source: SourceDataset, t
     started: list[Pair] = []
     is_reported = threading.Event()
 
-    def to_ids(pair: Pair) -> NDArray[np.uint8]:
+    def to_ids(pair: Pair, size: Size) -> NDArray[np.uint8]:
         started.append(pair)
         if len(started) == 1:
             raise DatasetError('the first')
         is_reported.wait(30)  # the other threads get no further before the error is seen
-        return read_ids(pair)
+        return read_ids(pair, size)
 
     def report(error: EnetError) -> None:
         is_reported.set()

@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import make_model
 
 from enet_ros.engines.base import Engine, EngineSpec, Prediction
 from enet_ros.engines.create import check_and_store, create_engine, first_working
-from enet_ros.engines.onnx_graph import export_graph, graph_paths
+from enet_ros.engines.onnx_graph import load_graph
 from enet_ros.engines.owner_thread import OwnerThread
 from enet_ros.errors import CalibrationError, EnetError, EngineError
 from enet_ros.hardware import cpu_has_bf16
@@ -102,10 +101,10 @@ def test_an_engine_without_confidence_returns_none(backend: str, model: ModelFil
 
 
 def test_an_engine_without_confidence_does_no_work_for_it(model: ModelFile) -> None:
-    from enet_ros.engines.openvino_engine import compile_graph, find_graph
+    from enet_ros.engines.openvino_engine import compile_graph
 
     def operations(*, confidence: bool) -> tuple[int, int]:
-        compiled = compile_graph(find_graph(model), _spec('openvino', confidence=confidence))
+        compiled = compile_graph(load_graph(model), _spec('openvino', confidence=confidence))
         return len(compiled.outputs), len(compiled.get_runtime_model().get_ops())
 
     # on a thread of its own: see `_OWNER` in openvino_engine.py
@@ -301,44 +300,6 @@ def test_int8_without_images_is_an_error_also_with_auto(
     monkeypatch.setenv('ENET_CACHE', str(tmp_path))
     with pytest.raises(CalibrationError, match=r'enet build-engine .*--size 96x64 .*--calibration'):
         create_engine(model, _spec('auto', 'int8'))
-
-
-def test_the_graph_is_exported_once_and_again_when_it_is_damaged(
-    model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
-    create_engine(model, _spec('openvino'))
-    (cached,) = (tmp_path / 'cache').iterdir()
-    written = cached.stat().st_mtime_ns
-    create_engine(model, _spec('openvino', size=(64, 64)))
-    assert cached.stat().st_mtime_ns == written
-    cached.write_bytes(b'not a graph')
-    labels = create_engine(model, _spec('openvino')).infer(_image(0)[None]).labels[0]
-    assert (labels == _labels(model, _image(0))).mean() > 0.999
-    assert [path.name for path in (tmp_path / 'cache').iterdir()] == [cached.name]
-
-
-def test_a_graph_beside_the_model_is_used_only_for_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
-    first, second = (read_model(make_model(tmp_path / f'{seed}.safetensors', seed)) for seed in (1, 2))
-    export_graph(first, first.path.with_suffix('.onnx'))
-    create_engine(first, _spec('openvino'))
-    assert not (tmp_path / 'cache').exists()
-    shutil.copy(first.path.with_suffix('.onnx'), second.path.with_suffix('.onnx'))
-    labels = create_engine(second, _spec('openvino')).infer(_image(0)[None]).labels[0]
-    assert (labels == _labels(second, _image(0))).mean() > 0.999
-    assert graph_paths(second)[1].is_file()
-
-
-def test_a_cache_that_cannot_be_written_is_named(
-    model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / 'cache').write_text('a file where the folder should be')
-    monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
-    with pytest.raises(EnetError, match=r'cannot write .*cache'):
-        create_engine(model, _spec('openvino'))
 
 
 # What is installed and whether there is a GPU is a property of a process: in these tests, of a process of their own.

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,9 +13,9 @@ import pytest
 import torch
 
 from enet_ros.engines.base import EngineSpec
+from enet_ros.engines.cache import cache_folder
 from enet_ros.engines.create import create_engine
-from enet_ros.engines.int8 import PACKAGES, quantize_graph, quantized_path
-from enet_ros.engines.onnx_graph import MODEL_KEY
+from enet_ros.engines.int8 import PACKAGES, quantize_graph, quantized_entry, store_quantized_graph
 from enet_ros.engines.verification import MINIMUM
 from enet_ros.errors import CalibrationError, EngineError
 from enet_ros.images.synthetic import draw_scene
@@ -93,14 +94,23 @@ def test_the_confidence_is_computed_in_floating_point(graph_for_tensorrt: onnx.M
     assert 'DequantizeLinear' not in kinds
 
 
-@pytest.mark.parametrize('damage', [b'', b'not a graph'], ids=['empty', 'not a graph'])
+def quantized_path(model: ModelFile, spec: EngineSpec) -> Path:
+    return cache_folder() / quantized_entry(model, spec)[0]
+
+
+@pytest.mark.parametrize('damage', [lambda data: b'', lambda data: b'not a graph', lambda data: data[:-1] + b'?'],
+                         ids=['empty', 'not a graph', 'changed'])
 def test_a_damaged_graph_in_the_cache_must_be_calibrated_again(
-    damage: bytes, model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    damage: Callable[[bytes], bytes], model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv('ENET_CACHE', str(tmp_path))
-    quantized_path(model, SPEC).write_bytes(damage)
+    store_quantized_graph(b'a graph', model, SPEC)
+    path = quantized_path(model, SPEC)
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(CalibrationError, match=r'int8 needs calibration images: enet build-engine .*--size 240x184 .*--cal'):
         create_engine(model, SPEC)
+    assert caplog.messages == [f'the int8 graph must be calibrated again: {path} is damaged']
 
 
 @needs_packages
@@ -108,12 +118,13 @@ def test_a_graph_that_fails_its_check_does_not_replace_the_cached_one(
     model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('ENET_CACHE', str(tmp_path))
+    store_quantized_graph(b'the good graph', model, SPEC)
     path = quantized_path(model, SPEC)
-    path.write_bytes(b'the good graph')
+    before = path.read_bytes()
     black = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
     with pytest.raises(EngineError, match=r'int8 gives only .*: calibrate with more or other images'):
         create_engine(model, SPEC, calibration=[black])  # ranges that hold for nothing but black
-    assert path.read_bytes() == b'the good graph'
+    assert path.read_bytes() == before
 
 
 @needs_packages
@@ -122,9 +133,9 @@ def test_a_cache_that_cannot_be_written_and_few_images_are_warnings(
 ) -> None:
     model = read_model(small_model)
     monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
-    create_engine(model, EngineSpec('openvino', 'fp32'))  # exports the graph
     size = model.info.training_size
     images = [np.ascontiguousarray(draw_scene(number, *size)[0][..., ::-1]) for number in range(3)]
+    create_engine(model, EngineSpec('openvino', 'fp32'))  # exports the graph
     path = quantized_path(model, EngineSpec('openvino', 'int8').resolve(model))
     path.mkdir()  # where the file should be
     engine = create_engine(model, EngineSpec('openvino', 'int8'), calibration=images)
@@ -136,7 +147,6 @@ def test_a_cache_that_cannot_be_written_and_few_images_are_warnings(
 @needs_packages
 def test_for_tensorrt_all_zero_points_are_zero_and_all_types_int8(graph_for_tensorrt: onnx.ModelProto) -> None:
     graph = graph_for_tensorrt
-    assert {entry.key for entry in graph.metadata_props} >= {MODEL_KEY}
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
     nodes = [node for node in graph.graph.node if node.op_type in ('QuantizeLinear', 'DequantizeLinear')]
     assert len(nodes) > 100

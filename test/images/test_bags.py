@@ -153,3 +153,5 @@ def test_an_mcap_with_messages_that_are_not_of_ros_names_their_format(tmp_path: 
         writer.finish()
     with pytest.raises(EnetError, match=f"^cannot read bag {path}: rosbags does not support 'protobuf'$"):
         open_bag(path)
+
+

@@ -24,7 +24,7 @@ FRAME = b'\xff\xc0\0\x11\x08\0\x08\0\x08\x03\1\x11\0\2\x11\1\3\x11\1'  # a start
     (JPEG[:2] + b'\xff\xff' + JPEG[2:], False),
 ], ids=['png', 'grey png', 'jpeg', 'progressive jpeg', 'grey jpeg', 'jpeg with fill bytes'])
 def test_the_header_states_size_and_channels(data: bytes, grey: bool) -> None:
-    assert read_header(data) == read_header(memoryview(data)) == ImageHeader(96, 64, grey)
+    assert read_header(data) == read_header(memoryview(data)) == ImageHeader(96, 64, grey, 8)
 
 
 @pytest.mark.parametrize('data', [

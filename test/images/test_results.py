@@ -15,8 +15,9 @@ from resource_limits import file_size_limit
 
 from enet_ros.errors import EnetError, ImageFileError
 from enet_ros.images.files import write_image
+from enet_ros.images.frames import FrameSource
 from enet_ros.images.results import ResultFolder
-from enet_ros.images.sources import FrameSource, open_frames
+from enet_ros.images.sources import open_frames
 
 LABELS = np.zeros((4, 6), np.uint8)
 IMAGE = np.full((4, 6, 3), 100, np.uint8)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,25 @@ def test_reading_a_model_file_returns_what_was_written(tmp_path: Path) -> None:
     write_model(tmp_path / 'again.safetensors', model.info, model.weights)
     again = load_network(read_model(tmp_path / 'again.safetensors'))
     assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values()))
+
+
+def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:
+    model = read_model(make_model(tmp_path / 'm.safetensors'))
+    written = set()
+    for _ in range(5):  # the library orders metadata at random
+        write_model(tmp_path / 'again.safetensors', model.info, model.weights)
+        written.add((tmp_path / 'again.safetensors').read_bytes())
+    assert written == {model.path.read_bytes()}
+
+
+def test_the_card_of_the_shipped_model_has_the_digests_of_its_files() -> None:
+    models = Path(__file__).parents[2] / 'models'
+    card = (models / 'README.md').read_text()
+    for name in ('enet_camvid.safetensors', 'enet_camvid.onnx'):
+        assert f'sha256 of `{name}`: `{hashlib.sha256((models / name).read_bytes()).hexdigest()}`' in card
+    assert f'"sha256": "{hashlib.sha256((models / "enet_camvid.onnx").read_bytes()).hexdigest()}"' in json.dumps(
+        read_model(models / 'enet_camvid.safetensors').graph
+    )
 
 
 def _lacks(key: str) -> Callable[[Parts], None]:
@@ -137,6 +157,16 @@ def test_a_truncated_file_is_refused(small_model: Path, tmp_path: Path) -> None:
     path.write_bytes(small_model.read_bytes()[:-1000])
     with pytest.raises(ModelFileError, match=r'damaged'):
         read_model(path)
+
+
+def test_a_path_can_start_with_the_home_folder(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('HOME', str(tmp_path))
+    shutil.copy(small_model, tmp_path / 'mine.safetensors')
+    assert read_model(Path('~/mine.safetensors')).path == tmp_path / 'mine.safetensors'
+    with pytest.raises(ModelFileError, match=f'no model file {tmp_path}/none: '):
+        read_model(Path('~/none'))
 
 
 def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from enet_ros.exit_codes import ExitCode
 from enet_ros.replay.compare import Comparison, check_comparable, compare, parse_allow
 from enet_ros.replay.report_file import check_report, read_report, write_report
 from enet_ros.replay.results import Coverage
+from enet_ros.replay.summary import summarize
 from enet_ros.replay.verdict import exit_code, judge
 
 WORSE = ((59, 21, 0, 0), (11, 89, 0, 0), (0, 0, 0, 0))
@@ -42,10 +43,33 @@ def test_equal_reports_pass_and_have_no_change() -> None:
 
 
 def test_changes_are_absolute_and_relative() -> None:
-    comparison = judged(report_of(result(latency=25)), report_of())
+    report = report_of(result(latency=25))
+    comparison = judged(report, report_of())
     assert change(comparison, 'p50_ms') == {'figure': 'p50_ms', 'unit': 'ms', 'better': 'lower', 'before': 21.5,
                                             'after': 26.5, 'change': 5.0, 'relative': round(5 / 21.5, 6)}
-    assert ['p50_ms', '21.5', '26.5', '+5', '+23.3%'] in [line.split() for line in comparison.table().splitlines()]
+    printed = [line.split() for line in summarize(report, LABELS).splitlines()]
+    assert ['p50_ms', '21.5', '26.5', '+5', '+23.3%'] in printed
+    assert not any(line[:1] == ['mean_iou'] for line in printed)  # has not changed
+
+
+def test_a_change_from_zero_has_no_relative_one() -> None:
+    coverage = Coverage(4, 3, 1, 3, 0, 0, ('1 frame refused',))
+    worse, good = report_of(result(ious=(0.6, 0.7, 0.9), coverage=coverage)), report_of()
+    assert failures(judged(worse, good, 'dropped=+10%,frames=-2,frame_mean_iou=-0.1')) == {
+        'dropped': 'dropped is 0.25, was 0: must be at most 0 (allowed change: +10%)'}
+    comparison = judged(worse, good, 'dropped=+0.25,frames=-2,frame_mean_iou=-0.1')  # inclusive
+    assert not failures(comparison) and change(comparison, 'dropped')['relative'] is None
+    assert ['dropped', '0', '0.25', '+0.25', '-'] in [line.split() for line in summarize(worse, LABELS).splitlines()]
+    assert not failures(judged(good, worse, 'dropped=+0%'))
+
+
+def test_the_summary_says_what_makes_changes_doubtful() -> None:
+    report, other = report_of(), report_of()
+    other['host'] = {**other['host'], 'CPU': 'Cortex-A78AE, 8 cores'}
+    judged(report, other)
+    lines = summarize(report, LABELS).splitlines()
+    assert 'no figure changed' in lines
+    assert any(line.startswith('comparison: latencies cannot be compared: CPU is ') for line in lines)
 
 
 def test_lower_accuracy_fails_by_default() -> None:
@@ -132,11 +156,12 @@ def classes(*names: str) -> dict[str, Any]:
     (report_of(result(bag('other', '2'))), 'bag drive.mcap is only here; bag other is only there'),
     (report_of(result(bag(digest='2'))), 'bag drive.mcap has another content'),
     (report_of(result(), result(bag('other', '2'))), 'bag other is only there'),
+    (report_of(result(), result(bag('copy'))), '1 bags are here and 2 there'),
     (report_of(without_truth()), 'labels_topic of bag drive.mcap is /labels here and none there'),
     (classes('Sky', 'Road', 'Car'), 'classes only here: Traffic light; classes only there: Car'),
     (classes('Road', 'Sky', 'Traffic light'), 'the order of the classes differs'),
 ], ids=['mode', 'tolerance', 'every', 'start', 'duration', 'max_frames', 'class map', 'ignored', 'reported classes',
-        'other bag', 'changed bag', 'more bags', 'topic', 'classes', 'order'])
+        'other bag', 'changed bag', 'more bags', 'copied bag', 'topic', 'classes', 'order'])
 def test_unlike_reports_are_refused_with_what_differs(other: dict[str, Any], words: str) -> None:
     with pytest.raises(EnetError) as caught:
         check_comparable(report_of(), other)
@@ -175,7 +200,7 @@ def test_live_replays_may_differ_in_their_frames() -> None:
 def test_a_figure_that_got_lost_fails_and_one_that_never_was_does_not() -> None:
     empty = result(ious=(None,) * 4, confusion=[[0] * 4] * 3, confusion_frames={})
     lost = failures(judged(report_of(empty), report_of()))
-    assert lost['mean_iou'] == 'mean_iou is missing in this report: no frame was compared with ground truth'
+    assert lost['mean_iou'] == 'mean_iou is missing in this report: no pixel was compared with ground truth'
     assert not failures(judged(report_of(empty), report_of(empty)))
     assert 'missing in the other report' in failures(judged(report_of(empty), report_of(empty), 'mean_iou=-0.1'))['mean_iou']
 

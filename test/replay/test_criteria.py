@@ -80,7 +80,7 @@ def test_a_wrong_fail_under_is_refused(text: str, words: str) -> None:
 def test_a_missing_figure_fails_with_its_reason() -> None:
     missing, = fail_under('mean_iou=0.1', report_of(without_truth()))
     assert not missing['passed'] and missing['value'] is None
-    assert missing['reason'] == 'mean_iou is missing: no frame was compared with ground truth'
+    assert missing['reason'] == 'mean_iou is missing: no pixel was compared with ground truth'
     absent, = fail_under('iou.Traffic light=0')
     assert not absent['passed'] and absent['reason'].endswith('the ground truth has no Traffic light')
 
@@ -132,7 +132,7 @@ def test_a_share_of_the_frames_must_reach_a_level(entry: str, passed: bool, valu
 
 def test_a_share_of_frames_without_the_figure_fails(tmp_path: Path) -> None:
     found, = by_file(tmp_path, 'frames: [{metric: mean_iou, min: 0, share: 0.1}]', report_of(without_truth()))
-    assert not found['passed'] and 'no frame has mean_iou: no frame was compared with ground truth' in found['reason']
+    assert not found['passed'] and 'no frame has mean_iou: no pixel was compared with ground truth' in found['reason']
 
 
 def test_ignored_ranges_are_of_one_bag_or_of_all(tmp_path: Path) -> None:
@@ -157,6 +157,7 @@ def test_ignored_ranges_are_of_one_bag_or_of_all(tmp_path: Path) -> None:
     ('frames: [{metric: mean_iou, min: 0.4, share: 95}]', r'share is "95"'),
     ('frames: [{metric: mean_iou, min: 0.4, max: 0.9, share: 0.9}]', r'use two entries'),
     ('ignore: [{start: 3, end: 2}]', r'from 3 to 2'),
+    ('ignore: [{start: 0, end: .inf}]', r'and a finite end'),
     ('ignore: [{start: zero, end: 2}]', r'time is "zero"'),
     ('ignore: [{end: 2}]', r"lacks 'start'"),
     ('ignore: [{start: 0, end: 2, reason: 2024-01-01}]', r'reason is "2024-01-01": must be text'),

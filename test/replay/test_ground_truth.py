@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -63,3 +64,38 @@ def test_what_has_no_meaning_is_refused(bad: object, reason: str) -> None:
 def test_colours_without_a_table_are_refused() -> None:
     with pytest.raises(ImageMessageError, match='name them with "classes" in a --class-map file'):
         read_truth(message(np.zeros((1, 1, 3), np.uint8), 'rgb8'), TruthTable({0: 0}, {}))
+
+
+def compressed(pixels: np.ndarray, suffix: str = '.png') -> SimpleNamespace:
+    return SimpleNamespace(format='png', data=cv2.imencode(suffix, pixels)[1].reshape(-1))
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_ids_in_a_grey_png_are_read(dtype: type) -> None:
+    assert read_truth(compressed(IDS.astype(dtype)), TABLE).tolist() == [[5, 7, 255], [7, 5, 7]]
+
+
+def test_ids_above_255_in_a_png_are_read() -> None:
+    assert read_truth(compressed(np.array([[1000, 1]], np.uint16)), TABLE).tolist() == [[2, 7]]
+
+
+def test_colours_in_a_png_are_read() -> None:
+    assert read_truth(compressed(np.array([[[3, 2, 1], [0, 0, 255]]], np.uint8)), TABLE).tolist() == [[4, 255]]
+
+
+def one_bit_png() -> SimpleNamespace:
+    data = cv2.imencode('.png', IDS.astype(np.uint8) % 2, [cv2.IMWRITE_PNG_BILEVEL, 1])[1].reshape(-1)
+    return SimpleNamespace(format='png', data=data)
+
+
+@pytest.mark.parametrize(('bad', 'reason'), [
+    (compressed(IDS.astype(np.uint8), '.jpg'), 'is lossy: JPEG changes class ids: record PNG or sensor_msgs/msg/Image'),
+    (one_bit_png(), 'has grey values of 1 bits: use 8 or 16 bits'),
+    (compressed(np.zeros((2, 2, 4), np.uint8)), 'has 4 channels of 8 bits: use 1 of 8 or 16 bits'),
+    (compressed(np.zeros((2, 2, 3), np.uint16)), 'has 3 channels of 16 bits'),
+    (SimpleNamespace(format='png', data=compressed(IDS.astype(np.uint8)).data[:-20]), 'is damaged or incomplete'),
+    (SimpleNamespace(format='mono8; compressedDepth png', data=np.zeros(100, np.uint8)), 'is neither PNG nor JPEG'),
+], ids=['jpeg', 'one bit', 'alpha', 'colours of 16 bits', 'truncated', 'neither'])
+def test_compressed_ground_truth_that_does_not_keep_ids_is_refused(bad: SimpleNamespace, reason: str) -> None:
+    with pytest.raises(ImageMessageError, match=rf'^compressed ground truth of {len(bad.data)} bytes {reason}'):
+        read_truth(bad, TABLE)

@@ -12,7 +12,7 @@ from recordings import write_mcap
 
 from enet_ros.engines.base import EngineSpec
 from enet_ros.errors import EnetError, ImageMessageError
-from enet_ros.images.sources import Frame
+from enet_ros.images.frames import Frame
 from enet_ros.images.synthetic import draw_scene
 from enet_ros.network.model_file import read_model
 from enet_ros.replay.collector import Collector

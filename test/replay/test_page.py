@@ -17,9 +17,11 @@ from replay_results import CONFIGURATION, LABELS, MODEL, bag, frame, report_of, 
 
 from enet_ros.errors import EnetError
 from enet_ros.labels import LabelSet
+from enet_ros.network.architecture import ENetArchitecture
 from enet_ros.replay.compare import compare
 from enet_ros.replay.criteria import parse_fail_under
-from enet_ros.replay.page import BagPictures, check_page_packages, write_page
+from enet_ros.replay.page import check_page_packages, render_page
+from enet_ros.replay.page_pictures import BagPictures
 from enet_ros.replay.report import build_report
 from enet_ros.replay.results import Coverage, Picture, ReplayResult
 from enet_ros.replay.verdict import judge
@@ -51,7 +53,8 @@ def long_result(frames: int) -> ReplayResult:
 
 def write(folder: Path, report: dict[str, Any], shown: list[BagPictures] | None = None) -> Path:
     path = folder / 'report.html'
-    write_page(path, report, shown if shown is not None else [pictures(0, 1, 2) for _ in report['bags']])
+    page = render_page(report, shown if shown is not None else [pictures(0, 1, 2) for _ in report['bags']])
+    path.write_text(page, 'utf-8', 'replace')
     return path
 
 
@@ -194,17 +197,25 @@ def test_what_is_missing_is_said_in_words(opened: Open) -> None:
                         frames=tuple(replace(frame(number, None, None), confidence=None) for number in range(2)),
                         coverage=Coverage(3, 2, 1, 0, 2, 0, ('1 image is damaged',)))
     report = report_of(truthless, failed=[('broken.mcap', EnetError('it has no index'))])
-    ignored = {'start': 0, 'end': 2.5, 'reason': 'dark'}
-    report['criteria'] = {'fail_under': None, 'allow': None, 'file': {'ignore': [ignored]}}
+    ignored = [{'start': 0, 'end': 2.5, 'reason': 'dark'}, {'start': 1, 'end': 2, 'bag': 'drvie.mcap'}]
+    report['criteria'] = {'fail_under': None, 'allow': None, 'file': {'ignore': ignored}}
     page = opened(report, [pictures(0, truth=False)])
     text = page.page.locator('body').inner_text()
     for words in ('No criteria, incomplete input', 'broken.mcap was not evaluated: it has no index', '1 image is damaged',
                   'Frames of every bag from 0 s to 2.5 s do not count: dark', 'There is no ground truth',
+                  'Name a topic with labels', 'ignores drvie.mcap from 1 s to 2 s, but no bag has this name',
                   'There is no confidence', 'There are no label flips', 'There is no latency'):
         assert words in text
     assert page.page.locator('.chart').evaluate_all('all => all.map((e) => e.dataset.chart)') == ['share-0']
     assert page.page.locator('#slider').get_attribute('max') == '1'  # image and labels
     assert page.complaints == []
+
+
+def test_ground_truth_that_is_void_is_not_taken_for_a_missing_topic() -> None:
+    report = report_of(result(ious=(None,), confusion=np.zeros((3, 4)), confusion_frames={},
+                              coverage=Coverage(1, 1, 0, 1, 0, 0)))
+    page = render_page(report, [([], [])])
+    assert 'or only void pixels' in page and 'Name a topic' not in page
 
 
 def test_a_report_without_bags_has_a_page(opened: Open) -> None:
@@ -226,6 +237,31 @@ def test_foreign_text_stays_text(opened: Open) -> None:
     assert labels.names[0] in page.page.locator('[data-chart=classes] .ytick text').all_text_contents()
     page.page.locator('#matrix button[data-row="0"][data-column="1"]').click()
     assert page.page.locator('#confused h3').text_content() == f'{labels.names[0]} predicted as Road'
+
+
+def test_a_live_report_shows_stages_drops_and_load(opened: Open) -> None:
+    report = report_of(result(), result(bag('other.mcap', '2')), mode='live')
+    judge(report, parse_fail_under('p99_ms=80,jitter_ms=1', LABELS.names))
+    page = opened(report)
+    assert page.complaints == []
+    shown = {}
+    for cell in page.page.locator('[data-live]').all():
+        value = cell.locator('data')
+        shown[cell.get_attribute('data-live')] = float(value.get_attribute('value')) if value.count() else None
+    live, expected = report['timing']['live'], {}
+    for key, value in live.items():
+        inner = value if isinstance(value, dict) else {'': value}
+        for name, part in inner.items():
+            for last, figure in (part if isinstance(part, dict) else {'': part}).items():
+                expected[' '.join(filter(None, (key, name, last)))] = figure
+    assert shown == expected
+    ends = page.page.locator('#latency tr', has_text='image sent to labels received').locator('data')
+    assert [float(end.get_attribute('value')) for end in ends.all()] == [
+        report['timing']['latency_ms'][name] for name in ('p50', 'p99')]
+    assert float(page.page.locator('[data-figure=jitter_ms] data').get_attribute('value')) == live['jitter_ms']
+    text = page.page.locator('main').inner_text()
+    assert 'Time from an image to its labels: between the messages, through the node.' in text
+    assert 'jitter_ms is 1.5: must be at most 1' in text
 
 
 def test_the_theme_follows_the_system_and_the_button(opened: Open) -> None:
@@ -265,6 +301,51 @@ def test_ten_thousand_frames_stay_under_15_mb(opened: Open, tmp_path: Path) -> N
     assert 5000 < len(drawn) <= 6000
     assert min(drawn) == pytest.approx(min(long_result(10_000).frames, key=lambda one: one.mean_iou).mean_iou, abs=1e-6)
     assert page.complaints == []
+
+
+def test_pictures_make_room_for_what_many_bags_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    report, shown = report_of(), [pictures(0, 1, 2, size=(240, 320), noise=True)]
+    whole, bare = len(render_page(report, shown)), len(render_page(report, [([], [])]))
+    for most in (whole - 1, (whole + bare) // 2, bare + 1000):
+        monkeypatch.setattr('enet_ros.replay.page.PAGE_BYTES', most)
+        page = render_page(report, shown)
+        assert len(page) < most and re.search(r'\d (more )?pictures are left out', page)
+
+
+def many_classes(count: int) -> dict[str, Any]:
+    """Return a report of a model with many classes. The last one is never true, but half of all is predicted as it."""
+    labels = LabelSet(tuple(f'class {number}' for number in range(count)), ((1, 2, 3),) * count)
+    model = replace(MODEL, info=replace(MODEL.info, labels=labels, architecture=ENetArchitecture(count)))
+    confusion = np.zeros((count, count + 1), np.int64)
+    pixels = np.arange(count, 1, -1)
+    confusion[range(count - 1), range(count - 1)] = confusion[:-1, -2] = pixels
+    shares = tuple(np.arange(count, 0, -1) / np.arange(count + 1).sum())
+    frames = tuple(replace(frame(number), class_share=shares) for number in range(450))
+    return build_report([result(frames=frames, confusion=confusion, coverage=Coverage(450, 450, 0, 450, 0, 0),
+                                timing={'latency_ms': [1.0] * 450, 'seconds': 1.0},
+                                confusion_frames={(0, count - 1): ((3, 9),), (count - 2, count - 1): ((4, 1),)})],
+                        [], model, CONFIGURATION, 'offline')
+
+
+def test_many_classes_stay_readable(opened: Open) -> None:
+    opened_page = opened(many_classes(60), [pictures(0)], viewport={'width': 1280, 'height': 800})
+    page = opened_page.page
+    assert opened_page.complaints == []
+    shown = page.locator('#matrix thead th').all_text_contents()
+    assert len(shown) == 40 and shown[0] == 'class 0' and shown[-1] == 'class 59'  # many pixels are predicted as it
+    assert 'The matrix shows the 40 of 60 classes' in page.locator('#confusion').inner_text()
+    assert page.locator('#confused h3').text_content() == 'class 0 predicted as class 59'
+    # the headings stay at the edges of the matrix, beside the last cell
+    page.locator('#matrix button[data-row="39"][data-column="39"]').focus()
+    box, head, side, edge = (page.locator(place).bounding_box() for place in (
+        '#matrix button:focus', '#matrix thead th:last-child', '#matrix tbody tr:last-child th', '.matrix'))
+    assert head['y'] == pytest.approx(edge['y'], abs=1) and head['y'] + head['height'] <= box['y'] + 1
+    assert side['x'] == pytest.approx(edge['x'], abs=1) and side['x'] + side['width'] <= box['x'] + 1
+    assert edge['height'] < 800 and box['y'] + box['height'] <= edge['y'] + edge['height'] + 1
+    areas = page.evaluate("document.querySelector('[data-chart=share-0]')._fullData"
+                          '.map((trace) => [trace.name, trace.y.length, trace.y[0]])')
+    assert len(areas) == 21 and areas[0][:2] == ['class 0', 150] and areas[-1][0] == '40 other classes'
+    assert sum(values[2] for values in areas) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(('module', 'package'), [('jinja2', 'Jinja2'), ('plotly', 'plotly')], ids=['jinja2', 'plotly'])

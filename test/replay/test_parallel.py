@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,12 +18,15 @@ from recordings import cut, write_mcap
 
 from enet_ros.engines.base import EngineSpec
 from enet_ros.errors import EnetError
-from enet_ros.replay.job import Job, replay_job
+from enet_ros.network.model_file import read_model
+from enet_ros.replay.job import Job, Outcome, replay_job
 from enet_ros.replay.parallel import replay_parallel
 from enet_ros.replay.progress import ProgressBars
 from enet_ros.replay.ray_cluster import replay_on_ray
 from enet_ros.replay.recording import Selection
+from enet_ros.replay.report import build_report
 from enet_ros.replay.results import ReplayResult
+from enet_ros.replay.verdict import judge
 
 SPEC = EngineSpec('openvino', 'fp32', 96, 64, confidence=True, threads=1)
 
@@ -47,21 +52,38 @@ def comparable(outcome: object) -> object:
             outcome.confusion_frames, outcome.confidence_histogram.tolist(), outcome.worst, outcome.typical)
 
 
-def one_by_one(jobs: list[Job]) -> list[object]:
-    outcomes = []
+def report(jobs: list[Job], outcomes: list[Outcome]) -> str:
+    """Return report.json without its timing."""
+    results = [outcome for outcome in outcomes if isinstance(outcome, ReplayResult)]
+    failed = [(job.path.name, outcome) for job, outcome in zip(jobs, outcomes) if isinstance(outcome, EnetError)]
+    whole = build_report(results, failed, read_model(jobs[0].model), {}, 'offline')
+    judge(whole)
+    assert whole.pop('timing')
+    return json.dumps(whole)
+
+
+def one_by_one(jobs: list[Job]) -> list[Outcome]:
+    outcomes: list[Outcome] = []
     for job in jobs:
         try:
-            outcomes.append(comparable(replay_job(job, lambda done, total: None)))
+            outcomes.append(replay_job(job, lambda done, total: None))
         except EnetError as error:
-            outcomes.append(comparable(error))
+            outcomes.append(error)
     return outcomes
+
+
+def assert_same(jobs: list[Job], outcomes: list[Outcome]) -> None:
+    """Check that pictures and the whole report but its timing are those of a replay one by one."""
+    expected = one_by_one(jobs)
+    assert list(map(comparable, outcomes)) == list(map(comparable, expected))
+    assert report(jobs, outcomes) == report(jobs, expected)
 
 
 def test_processes_give_the_same_as_one_by_one(jobs: list[Job]) -> None:
     with ProgressBars(2) as bars:
         outcomes = replay_parallel(jobs, 2, bars)
     assert [isinstance(outcome, ReplayResult) for outcome in outcomes] == [True, False, False, True, True]
-    assert list(map(comparable, outcomes)) == one_by_one(jobs)
+    assert_same(jobs, outcomes)
     assert outcomes[3].coverage.problems and not outcomes[4].coverage.problems
     assert multiprocessing.active_children() == []
 
@@ -90,6 +112,30 @@ def test_an_interrupt_ends_the_processes(jobs: list[Job]) -> None:
     with pytest.raises(KeyboardInterrupt), Interrupt(2) as bars:
         replay_parallel(jobs, 2, bars)
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGKILL], ids=['interrupted', 'killed'])
+def test_the_processes_do_not_outlive_the_command(jobs: list[Job], tmp_path: Path, number: signal.Signals) -> None:
+    bags = [str(job.path) for job in (jobs[0], jobs[4])]
+    command = [sys.executable, '-m', 'enet_ros.cli.main', 'replay', *bags, '--jobs', '2', '--report', tmp_path / 'out']
+    replay = subprocess.Popen(command, text=True, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        children = Path(f'/proc/{replay.pid}/task/{replay.pid}/children')
+        deadline = time.monotonic() + 60
+        while len(children.read_text().split()) < 3:  # one is the resource tracker of multiprocessing
+            assert replay.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(0.5)  # they run Python code by now
+        if number is signal.SIGINT:
+            os.killpg(replay.pid, number)  # as a terminal does
+        else:
+            replay.send_signal(number)
+        _, errors = replay.communicate(timeout=60)  # the processes have the same stream: also waits for them
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(replay.pid, signal.SIGKILL)
+    expected = (130, 'enet: interrupted') if number is signal.SIGINT else (-signal.SIGKILL, '')
+    assert (replay.returncode, ''.join(errors.splitlines()[-1:])) == expected and 'Traceback' not in errors
 
 
 @pytest.fixture
@@ -122,7 +168,7 @@ def test_ray_gives_the_same_as_one_by_one(jobs: list[Job], ray_address: str) -> 
         except EnetError as error:  # Ray is still starting
             assert 'cannot connect to Ray' in str(error) and time.monotonic() < deadline, error
             time.sleep(1)
-    assert list(map(comparable, outcomes)) == one_by_one(jobs)
+    assert_same(jobs, outcomes)
 
 
 def test_an_address_without_ray_is_refused_in_one_line(jobs: list[Job]) -> None:

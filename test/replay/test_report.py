@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from replay_results import CONFIGURATION, CONFUSION, LABELS, MODEL, bag, report_of, result, without_truth
+from replay_results import CONFIGURATION, CONFUSION, LABELS, LIVE, MODEL, bag, report_of, result, without_truth
 
 from enet_ros.errors import EnetError, ImageFileError
 from enet_ros.evaluation.evaluate import Evaluation
@@ -106,7 +106,7 @@ def test_live_figures_are_also_at_the_top() -> None:
     report = report_of(mode='live')
     assert report['fps'] == report['timing']['fps']
     assert report['latency_ms'] == {name: report['timing']['latency_ms'][name] for name in ('p50', 'p99')}
-    assert report['timing']['live'] == {'jitter_ms': 1.5}
+    assert report['timing']['live'] == LIVE
     check_report(report)
     assert 'fps' not in report_of()
 
@@ -129,8 +129,8 @@ def undescribed(value: object, schema: dict[str, Any], root: dict[str, Any], pla
 def test_the_schema_is_valid_and_describes_every_key() -> None:
     schema = report_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
-    for mode in ('offline', 'live'):
-        report = report_of(mode=mode)
+    for mode, live in (('offline', {}), ('live', {'live': LIVE})):
+        report = report_of(result(timing={'latency_ms': [1.0] * 4, 'seconds': 1.0, **live}), mode=mode)
         check_report(report)
         assert undescribed(report, schema, schema) == []
     # also with the newest draft that jsonschema 3.2 of Ubuntu 22.04 knows
@@ -160,9 +160,11 @@ def changed(**fields: object) -> str:
     (changed(mean_iou='high'), "not a valid report (mean_iou: 'high' is not of type"),
     (changed(metrics={}), 'not a valid report (metrics: '),
     (changed(bags=[{}]), 'not a valid report (bags.0: '),
+    (changed(timing={**report_of()['timing'], 'live': {'jitter_ms': 'low'}}),
+     "(timing.live.jitter_ms: 'low' is not of type"),
     (changed(frames=[]), 'not a valid report (frames: '),
     (changed(frames={**report_of()['frames'], 'flips': [2]}), 'not a valid report (frames.flips.0: '),
-], ids=['text', 'deep', 'NaN', 'list', 'evaluation', 'format', 'type', 'missing', 'bag', 'frames', 'column'])
+], ids=['text', 'deep', 'NaN', 'list', 'evaluation', 'format', 'type', 'missing', 'bag', 'live', 'frames', 'column'])
 def test_what_is_not_a_report_is_refused_in_one_line(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / 'report.json'
     path.write_text(text)

@@ -30,7 +30,7 @@ def test_a_figure_has_its_own_value(name: str, value: float) -> None:
 
 
 @pytest.mark.parametrize(('name', 'reason'), [
-    ('mean_iou', 'ground truth'), ('iou.Road', 'ground truth'), ('boundary_mean_iou', 'ground truth'),
+    ('mean_iou', 'ground truth'), ('iou.Road', 'ground truth'), ('boundary_mean_iou', 'no pixel was compared'),
     ('frame_accuracy', 'ground truth'), ('jitter_ms', '--mode live'), ('flips', ''),
 ])
 def test_a_figure_that_a_report_lacks_has_a_reason(name: str, reason: str) -> None:

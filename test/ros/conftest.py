@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from ros_nodes import Robot
 
 
 @pytest.fixture(scope='module')
@@ -12,6 +17,16 @@ def ros() -> Iterator[None]:
     rclpy.init()
     yield
     rclpy.try_shutdown()
+
+
+@pytest.fixture
+def robot(ros: None, tmp_path: Path) -> Iterator[Robot]:
+    """Spin a robot in a namespace of its own."""
+    ros_nodes = pytest.importorskip('ros_nodes')
+    robot = ros_nodes.Robot(ros_nodes.namespace_for(tmp_path))
+    with ros_nodes.spinning(robot):
+        yield robot
+    robot.destroy_node()
 
 
 @pytest.fixture

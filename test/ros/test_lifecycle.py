@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from ros_nodes import PATIENCE, Process, Robot, wait_until
-
-from enet_ros.ros.client import spinning
+from ros_nodes import PATIENCE, Process, Robot, running, wait_until
 
 pytestmark = pytest.mark.usefixtures('ros')
 
 
-@contextmanager
-def unconfigured(folder: Path, **parameters: object) -> Iterator[tuple[Robot, Process]]:
-    """Run a node that waits for transitions, and a robot in its namespace."""
-    namespace = f'/lifecycle_{folder.name}'.replace('-', '_')
-    process = Process(folder / 'log', remaps=[f'__ns:={namespace}'], autostart=False, precision='fp32', **parameters)
-    robot = Robot(namespace)
-    try:
-        with spinning(robot):
-            yield robot, process
-    finally:
-        if process.popen.poll() is None:
-            assert process.stop() == 0
-        robot.destroy_node()
+def unconfigured(folder: Path, **parameters: object) -> AbstractContextManager[tuple[Robot, Process]]:
+    """Run a node that waits for transitions."""
+    return running(folder, autostart=False, **parameters)
 
 
 def topics(robot: Robot) -> set[str]:

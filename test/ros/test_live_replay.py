@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ pytest.importorskip('rclpy', reason='needs ROS 2: scripts/test.sh installs it, o
 
 from helpers import ROOT
 from recordings import NO_STAMP, write_bag
-from ros_nodes import PATIENCE, Process
+from ros_nodes import PATIENCE, Process, wait_until
 
 from enet_ros.exit_codes import ExitCode
 from enet_ros.images.bags import open_bag
@@ -106,28 +107,65 @@ def test_the_highest_rate_is_searched(small_model: Path, tmp_path: Path) -> None
     assert report['frames_out'] == 5  # the images of the search do not count
 
 
-def test_a_killed_node_is_one_line(small_model: Path, tmp_path: Path) -> None:
-    bag = write_bag(tmp_path / 'bag', {'/image': 'Image'}, 100)
-    replay = subprocess.Popen([*COMMAND, bag, '--report', tmp_path / 'out', '--model', small_model], text=True,
+@contextmanager
+def _started(bag: Path, model: Path, out: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a replay, and kill it if it still runs at the end of the block."""
+    replay = subprocess.Popen([*COMMAND, bag, '--report', out, '--model', model, *arguments], text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        deadline = time.monotonic() + PATIENCE
-        while not (nodes := _children(replay.pid)):
-            assert time.monotonic() < deadline and replay.poll() is None
-            time.sleep(0.1)
-        time.sleep(1)
-        os.kill(nodes[0], signal.SIGKILL)
-        _, errors = replay.communicate(timeout=PATIENCE)
+        yield replay
     finally:
         replay.kill()
+        replay.communicate()
+
+
+def _node_of(replay: subprocess.Popen[str]) -> int:
+    """Wait for the node of a replay, and return its process id."""
+    children = Path(f'/proc/{replay.pid}/task/{replay.pid}/children')
+    wait_until(children.read_text, lambda: 'the replay starts no node')
+    return int(children.read_text().split()[0])
+
+
+def test_a_killed_node_is_one_line(small_model: Path, tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / 'bag', {'/image': 'Image'}, 100)
+    with _started(bag, small_model, tmp_path / 'out') as replay:
+        node = _node_of(replay)
+        time.sleep(1)
+        os.kill(node, signal.SIGKILL)
+        _, errors = replay.communicate(timeout=PATIENCE)
     assert replay.returncode == ExitCode.ERROR
     assert [line for line in errors.splitlines() if line.startswith('enet: ')] == [
         'enet: bag: the node stopped with exit code -9: see its messages above']
     assert 'Traceback' not in errors and not (tmp_path / 'out' / 'report.json').exists()
 
 
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
+@pytest.mark.parametrize(('number', 'code'), [
+    (signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.INTERRUPTED), (signal.SIGKILL, -signal.SIGKILL),
+], ids=['interrupted', 'terminated', 'killed'])
+def test_the_node_does_not_outlive_the_replay(
+    small_model: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    bag = write_bag(tmp_path / 'bag', {'/image': 'Image'}, 100)
+    with _started(bag, small_model, tmp_path / 'out') as replay:
+        _node_of(replay)
+        time.sleep(1)
+        replay.send_signal(number)
+        _, errors = replay.communicate(timeout=PATIENCE)  # the node has the same streams: also waits for it
+    assert replay.returncode == code and 'Traceback' not in errors
+    assert not (tmp_path / 'out' / 'report.json').exists()
+
+
+def test_a_running_node_that_is_killed_is_one_line(running: Process, small_model: Path, tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / 'bag', {'/image': 'Image'}, 200)
+    running.wait_for_log('segmenting /robot/image')
+    with _started(bag, small_model, tmp_path / 'out', '--node', '/robot/enet') as replay:
+        time.sleep(5)
+        running.popen.kill()
+        _, errors = replay.communicate(timeout=PATIENCE)
+    assert replay.returncode == ExitCode.ERROR and 'Traceback' not in errors
+    assert errors.splitlines()[-1] == (
+        'enet: bag: node /robot/enet publishes no diagnostics any more: check whether it still runs')
+    assert not (tmp_path / 'out' / 'report.json').exists()
 
 
 def test_a_running_node_is_used_as_it_is(running: Process, small_model: Path, tmp_path: Path) -> None:

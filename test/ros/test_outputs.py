@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import yaml
-from ros_nodes import PATIENCE, Process, Robot, wait_until
+from ros_nodes import PATIENCE, Process, Robot, namespace_for, running, wait_until
 
 from enet_ros.images.synthetic import draw_scene
 from enet_ros.labels import CAMVID, VOID
@@ -26,7 +25,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
-from enet_ros.ros.client import spinning
 from enet_ros.ros.messages import to_message
 from enet_ros.ros.statistics import STAGES
 
@@ -76,21 +74,6 @@ class Counts:
 
         wait_until(lambda: holds(numbers()), lambda: str(numbers()))
         return numbers()
-
-
-@contextmanager
-def running(
-    folder: Path, *arguments: str, robot: Robot | None = None, **parameters: object
-) -> Iterator[tuple[Robot, Process]]:
-    robot = robot or Robot(f'/outputs_{folder.name}'.replace('-', '_'))
-    process = Process(folder / 'log', *arguments, remaps=[f'__ns:={robot.get_namespace()}'], precision='fp32', **parameters)
-    try:
-        with spinning(robot):
-            yield robot, process
-    finally:
-        if process.popen.poll() is None:
-            assert process.stop() == 0
-        robot.destroy_node()
 
 
 def scene() -> np.ndarray:
@@ -188,7 +171,7 @@ def test_nothing_is_segmented_without_subscribers_or_while_disabled(small_model:
 
 
 def test_with_lazy_subscription_the_node_subscribes_only_while_it_has_subscribers(small_model: Path, tmp_path: Path) -> None:
-    robot = Robot(f'/outputs_{tmp_path.name}')
+    robot = Robot(namespace_for(tmp_path))
     own = [s for s in robot.subscriptions if '/enet/' in s.topic_name]
     with running(tmp_path, robot=robot, model=small_model, lazy_subscription=True) as (robot, _):
         robot.wait_for_node()
@@ -299,7 +282,7 @@ def write_overrides(folder: Path, topic: str, entity: str, **policies: object) -
 
 
 def test_the_qos_of_an_output_and_of_the_input_can_be_overridden(small_model: Path, tmp_path: Path) -> None:
-    namespace = f'/outputs_{tmp_path.name}'
+    namespace = namespace_for(tmp_path)
     path = write_overrides(tmp_path, f'{namespace}/enet/color', 'publisher', reliability='best_effort')
     with running(tmp_path, '--ros-args', '--params-file', str(path), model=small_model) as (robot, _):
         robot.wait_for_node()

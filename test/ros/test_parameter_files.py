@@ -87,7 +87,11 @@ def test_only_the_arguments_of_ros_count(tmp_path: Path) -> None:
     assert len(unused_parameter_files(['node', '--ros-args', '--', 'x', '--ros-args', *option], '/enet')) == 1
 
 
-def test_a_file_without_content_is_for_no_node(tmp_path: Path) -> None:
-    (tmp_path / 'none.yaml').write_text('')
-    warning, = unused_parameter_files(['--ros-args', '--params-file', str(tmp_path / 'none.yaml')], '/enet')
-    assert 'it is for no node' in warning
+@pytest.mark.parametrize('text', ['', '# nothing yet\n', '{}\n'], ids=['empty', 'comment', 'mapping'])
+def test_a_file_without_content_is_empty(text: str, tmp_path: Path) -> None:
+    file = tmp_path / 'none.yaml'
+    file.write_text(text)
+    arguments = ['--ros-args', '--params-file', str(file)]
+    assert _nodes_with_parameters(arguments, ['/enet']) == []  # rcl accepts it
+    assert unused_parameter_files(arguments, '/enet') == [
+        f'{file} sets no parameter of /enet: it is empty; use the key /**/enet or /enet']

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from ros_nodes import Process, Robot, wait_until
+from ros_nodes import PATIENCE, Process, Robot, wait_until
 
 from enet_ros.images.synthetic import draw_scene
 
@@ -21,7 +23,6 @@ rclpy = pytest.importorskip('rclpy', reason='needs ROS 2: scripts/test.sh instal
 from rclpy.utilities import get_rmw_implementation_identifier
 from std_msgs.msg import Header
 
-from enet_ros.ros.client import spinning
 from enet_ros.ros.messages import to_message
 from enet_ros.ros.shared_memory import FOLDER, stale_segments
 
@@ -29,14 +30,6 @@ pytestmark = pytest.mark.usefixtures('ros', 'processes')
 
 LIMIT = 2.0
 """Seconds in which the node ends after a signal."""
-
-
-@pytest.fixture
-def robot(tmp_path: Path) -> Iterator[Robot]:
-    robot = Robot(f'/process_{tmp_path.name}'.replace('-', '_'))
-    with spinning(robot):
-        yield robot
-    robot.destroy_node()
 
 
 def start(robot: Robot, log: Path, **parameters: object) -> Process:
@@ -91,6 +84,31 @@ def test_a_signal_ends_the_node_quietly_within_two_seconds(
         seconds = end(process, how)
     assert not re.search('Traceback|FATAL|ERROR', process.log()), process.log()
     assert seconds < LIMIT  # about 0.3 on a quiet machine
+
+
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_a_signal_during_the_imports_ends_the_program_silently(how: signal.Signals) -> None:
+    program = Path(__file__).parents[2] / 'scripts/lib/segment_node'
+    popen = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    # NumPy is one of the first modules, long before ROS starts
+    wait_until(lambda: '_multiarray_umath' in Path(f'/proc/{popen.pid}/maps').read_text(), lambda: 'NumPy is not imported')
+    popen.send_signal(how)
+    assert popen.communicate(timeout=PATIENCE)[0] == b'' and popen.returncode == -how
+
+
+def test_the_path_of_the_model_can_start_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('HOME', str(tmp_path))
+    process = Process(tmp_path / 'log', model='~/none.safetensors')
+    assert process.popen.wait(PATIENCE) == 1
+    assert f'no model file {tmp_path}/none.safetensors' in process.log()
+
+
+@pytest.mark.parametrize('option', ['-h', '--help'])
+def test_help_goes_to_stdout_and_is_no_error(option: str) -> None:
+    done = subprocess.run([sys.executable, '-m', 'enet_ros.ros.segment_node', option, '--ros-args', '-r', 'image:=front'],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and not done.stderr
+    assert done.stdout.startswith('usage: segment_node') and '--ros-args -p' in done.stdout and 'docs/node.md' in done.stdout
 
 
 def segments(pid: int | str) -> set[Path]:

@@ -11,9 +11,10 @@ from ros_nodes import Process, Robot, wait_until
 
 rclpy = pytest.importorskip('rclpy', reason='needs ROS 2: scripts/test.sh installs it, or source your ROS installation')
 
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.qos import QoSDurabilityPolicy, QoSReliabilityPolicy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
+from sensor_msgs.msg import Image
 
 from enet_ros.ros.client import spinning
 
@@ -36,14 +37,6 @@ SERVICES = {
     'enable': 'std_srvs/srv/SetBool', 'change_state': 'lifecycle_msgs/srv/ChangeState',
     'get_state': 'lifecycle_msgs/srv/GetState', 'set_parameters': 'rcl_interfaces/srv/SetParameters',
 }
-
-
-@pytest.fixture
-def robot(tmp_path: Path) -> Iterator[Robot]:
-    robot = Robot(f'/topics_{tmp_path.name}'.replace('-', '_'))
-    with spinning(robot):
-        yield robot
-    robot.destroy_node()
 
 
 @pytest.fixture
@@ -95,6 +88,8 @@ def test_each_input_has_its_type_and_qos(
 
 
 def test_the_node_has_its_services(robot: Robot, node: Process) -> None:
+    wait_until(lambda: ('enet', robot.get_namespace()) in robot.get_node_names_and_namespaces(), node.log)
+
     def services() -> dict[str, list[str]]:
         return dict(robot.get_service_names_and_types_by_node('enet', robot.get_namespace()))
 
@@ -113,6 +108,59 @@ def test_outputs_can_be_remapped(robot: Robot, small_model: Path, tmp_path: Path
         assert not robot.get_publishers_info_by_topic(robot.resolve_topic_name('enet/labels'))
     assert process.stop() == 0
     renamed.destroy_node()
+
+
+def statuses(robot: Robot) -> list[DiagnosticStatus]:
+    """Return a list to which the statuses of the node are added."""
+    found: list[DiagnosticStatus] = []
+
+    def keep(array: DiagnosticArray) -> None:
+        found.extend(status for status in array.status if status.name.startswith(f'{robot.get_namespace()}/enet: '))
+
+    robot.create_subscription(DiagnosticArray, '/diagnostics', keep, 10)
+    return found
+
+
+@pytest.mark.parametrize(('transport', 'rules', 'topic'), [
+    ('compressed', ['image/compressed:=jpeg'], 'jpeg'),
+    ('compressed', ['image:=a', 'a:=b'], 'a/compressed'),
+    ('compressed', ['image:=a', 'a/compressed:=jpeg'], 'jpeg'),
+    ('raw', ['image:=a', 'a:=b'], 'a'),
+], ids=['compressed alone', 'compressed twice', 'both', 'raw twice'])
+def test_log_and_diagnostics_name_the_remapped_topic_that_is_subscribed_to(
+    transport: str, rules: list[str], topic: str, robot: Robot, small_model: Path, tmp_path: Path
+) -> None:
+    found, topic = statuses(robot), robot.resolve_topic_name(topic)
+    process = Process(tmp_path / 'log', remaps=[f'__ns:={robot.get_namespace()}', *rules], model=small_model,
+                      image_transport=transport, autostart=False)
+    wait_until(lambda: found, process.log)
+    assert robot.change_state('configure') and robot.change_state('activate')
+    wait_until(lambda: of_node(robot, robot.get_subscriptions_info_by_topic(topic)), process.log)
+    wait_until(lambda: found[-1].values[0].value == 'active', process.log)
+    assert {status.hardware_id for status in found} == {topic}  # before it is configured, too
+    assert f'segmenting {topic} with' in process.log()
+    assert process.stop() == 0
+
+
+def test_an_output_is_remapped_by_one_rule(robot: Robot, small_model: Path, tmp_path: Path) -> None:
+    process = Process(tmp_path / 'log', remaps=[f'__ns:={robot.get_namespace()}', '~/color:=a', 'a:=b'], model=small_model)
+    wait_until(lambda: of_node(robot, robot.get_publishers_info_by_topic(robot.resolve_topic_name('a'))), process.log)
+    assert process.stop() == 0
+
+
+@pytest.mark.parametrize('forced', [False, True], ids=['parameter', 'qos_overrides'])
+def test_the_remedy_for_a_refused_qos_changes_what_sets_it(
+    forced: bool, robot: Robot, small_model: Path, tmp_path: Path
+) -> None:
+    camera = robot.create_publisher(Image, 'camera', QoSProfile(depth=1, reliability=BEST_EFFORT))
+    override = f'qos_overrides.{camera.topic_name}.subscription.reliability'
+    parameters = {override: 'reliable'} if forced else {'image_reliability': 'reliable'}
+    process = Process(tmp_path / 'log', remaps=[f'__ns:={robot.get_namespace()}', 'image:=camera'], model=small_model,
+                      **parameters)
+    process.wait_for_log('offers a QoS that does not match')
+    remedy = f'set {override} to best_effort' if forced else 'set image_reliability:=best_effort'
+    assert process.log().splitlines()[-1].endswith(f': {remedy}')
+    assert process.stop() == 0
 
 
 def test_diagnostics_have_a_stamp_and_name_node_and_camera(robot: Robot, node: Process) -> None:

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import math
-import resource
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from recipes import AtStep, one_stage
+from resource_limits import file_size_limit
 
 from enet_ros.datasets.prepared import Dataset
 from enet_ros.errors import TrainingError
@@ -21,14 +21,8 @@ def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(tmp_path: Path) -> Non
     path = tmp_path / 'last.ckpt'
     checkpoints = AtomicCheckpoints()
     checkpoints.save_checkpoint({'global_step': 1, 'state_dict': {'weight': torch.ones(4)}}, path)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # a limit for the size of files stands in for a full disk
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-    try:
-        with pytest.raises(TrainingError, match=f'cannot write {path}: .*disk.*--resume'):
-            checkpoints.save_checkpoint({'global_step': 2, 'state_dict': {'weight': torch.ones(100_000)}}, path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with file_size_limit(100_000), pytest.raises(TrainingError, match=f'cannot write {path}: .*disk.*--resume'):
+        checkpoints.save_checkpoint({'global_step': 2, 'state_dict': {'weight': torch.ones(100_000)}}, path)
     assert read_checkpoint(path)['global_step'] == 1
     assert list(tmp_path.iterdir()) == [path]  # nothing half-written
 

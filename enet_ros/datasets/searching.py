@@ -1,0 +1,86 @@
+"""Search the folders of a source dataset, so that no file in it is left out without a word."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from enet_ros.datasets.journal import JOURNAL, is_journal
+from enet_ros.datasets.prepared import read_dataset
+from enet_ros.datasets.source import Pair
+from enet_ros.errors import DatasetError
+from enet_ros.images.files import IMAGE_SUFFIXES
+
+
+def files_in(root: Path, suffixes: Sequence[str]) -> Iterator[Path]:
+    """Yield the files with one of `suffixes` (lower case) in `root` and all its folders, sorted by folder and name.
+
+    Hidden files and folders, those of macOS's archives, and folders that a conversion wrote are not searched.
+    """
+    seen = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        path = Path(folder)
+        if (real := path.resolve()) in seen:  # links make a loop
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(
+            name for name in folders if name[0] != '.' and name != '__MACOSX' and not is_converted(path / name)
+        )
+        visible = (name for name in sorted(names) if name[0] != '.')
+        yield from (path / name for name in visible if name.lower().endswith(tuple(suffixes)))
+
+
+def labels_alone(folders: Iterable[Path], pairs: Iterable[Pair], suffix: str = '.png') -> list[DatasetError]:
+    """Return an error for each folder in `folders` that holds label images which are in none of the pairs."""
+    used = [pair.labels_path for pair in pairs]
+    return [error for folder in folders for error in unused_files(folder, used, 'labels without an image', (suffix,))]
+
+
+def unused_files(
+    folder: Path, used: Iterable[Path], what: str, suffixes: Sequence[str] = IMAGE_SUFFIXES
+) -> list[DatasetError]:
+    """Return an error for each folder in `folder` that holds files which are not `used`. `what` says in it what they are."""
+    real_path = RealPath()
+    known = {real_path(path) for path in used}
+    unused: dict[Path, list[Path]] = {}
+    for path in files_in(folder, suffixes):
+        if real_path(path) not in known:
+            unused.setdefault(path.parent, []).append(path)
+    return [
+        DatasetError(f'{parent} holds {len(paths)} {what}, for example {paths[0].name}: correct this, or leave them out '
+                     'with --skip-bad')
+        for parent, paths in unused.items()
+    ]
+
+
+class RealPath:
+    """Resolves the links in the paths of files: `os.path.realpath`, but each folder only once, which is far faster."""
+
+    def __init__(self) -> None:
+        """Know no folder."""
+        self._folders: dict[str, str] = {}
+
+    def __call__(self, path: Path) -> str:
+        """Return the path of the file itself, without links."""
+        folder, name = os.path.split(path)
+        real = os.path.join(self._folder(folder), name)
+        return os.path.realpath(real) if os.path.islink(real) else real
+
+    def is_inside(self, path: Path, folder: Path) -> bool:
+        """Return whether a file is in `folder` or in one of its folders."""
+        return self(path).startswith(os.path.join(self._folder(str(folder)), ''))
+
+    def _folder(self, folder: str) -> str:
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return self._folders[folder]
+
+
+def is_converted(root: Path) -> bool:
+    """Return whether a conversion, perhaps an unfinished one, wrote to `root`."""
+    try:
+        return is_journal(root / JOURNAL) or bool(read_dataset(root))
+    except DatasetError:
+        return False
