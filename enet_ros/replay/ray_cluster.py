@@ -7,6 +7,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
 from enet_ros.errors import EnetError, one_line
 from enet_ros.replay.job import BAG_FAILURES, Job, Outcome, replay_job
@@ -45,8 +46,9 @@ def replay_on_ray(jobs: Sequence[Job], address: str, bars: ProgressBars) -> list
         running = {}
         for index, job in enumerate(jobs):
             job = replace(job, path=job.path.resolve(), model=job.model.resolve())
+            files = [path for path in (job.path, job.model) if path.exists()]
             cores = min(job.spec.threads, largest)  # a task that needs more than any machine has would wait for ever
-            running[task.options(num_cpus=cores, name=job.path.name).remote(job)] = index
+            running[task.options(num_cpus=cores, name=job.path.name).remote(job, files)] = index
         outcomes: dict[int, Outcome] = {}
         bars.show(0, 'bags', 0, len(jobs))
         while running:
@@ -62,8 +64,11 @@ def replay_on_ray(jobs: Sequence[Job], address: str, bars: ProgressBars) -> list
         ray.shutdown()
 
 
-def _replay(job: Job) -> object:
-    """Return the result of a bag, or the text of what is wrong with it."""
+def _replay(job: Job, files: Sequence[Path]) -> object:
+    """Return the result of a bag, or the text of what is wrong with it. `files` are those that the first machine has."""
+    for path in files:
+        if not path.exists():
+            return f'{path} does not exist on machine {socket.gethostname()}: all machines of the cluster need it'
     try:
         return replay_job(job, lambda done, total: None)
     except BAG_FAILURES as error:
