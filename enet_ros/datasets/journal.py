@@ -9,7 +9,8 @@ from threading import Lock
 from types import TracebackType
 
 from enet_ros.errors import EnetError, one_line
-from enet_ros.files import replacing
+from enet_ros.files import read_bytes, replacing
+from enet_ros.parsing import MAX_JSON_BYTES, parse_json
 
 JOURNAL = '.unfinished.jsonl'
 """Name of the file in the folder of an unfinished conversion."""
@@ -34,12 +35,12 @@ class Journal:
         lines = _lines(path)
         for line in lines[1:] if lines[:1] == kept else []:
             try:
-                split, name, stamp, counts = json.loads(line)
-            except ValueError:  # the process was killed while it wrote the last line
+                split, name, stamp, counts = parse_json(line)
+                self._done[split, name] = stamp, counts
+            except (TypeError, ValueError):  # the process was killed while it wrote the last line, or the file is damaged
                 break
-            self._done[split, name] = stamp, counts
             kept.append(line)
-        with replacing(path) as temporary:
+        with replacing(path, durable=True) as temporary:
             temporary.write_text('\n'.join([*kept, '']), encoding='utf-8')
         try:
             self._file = path.open('a', buffering=1, encoding='utf-8')  # each line reaches the file at once
@@ -83,7 +84,7 @@ class Journal:
 def is_journal(path: Path) -> bool:
     """Return whether `path` is a journal of this package, also one of an earlier format."""
     try:
-        *_, names, colors, settings, link = json.loads(_lines(path)[0])
+        *_, names, colors, settings, link = parse_json(_lines(path)[0])
     except (IndexError, TypeError, ValueError):
         return False
     return isinstance(names, list) and isinstance(colors, list) and isinstance(settings, str) and isinstance(link, bool)
@@ -91,6 +92,6 @@ def is_journal(path: Path) -> bool:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding='utf-8').splitlines()
+        return read_bytes(path, MAX_JSON_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError):
         return []

@@ -14,6 +14,7 @@ from enet_ros.datasets.searching import files_in, unused_files
 from enet_ros.datasets.source import Pair, SourceDataset
 from enet_ros.datasets.splitting import UNSPLIT, Choice, hold_out, split_named
 from enet_ros.errors import DatasetError, one_line, quoted
+from enet_ros.files import read_bytes
 from enet_ros.images.files import IMAGE_SUFFIXES
 from enet_ros.labels import VOID, Color
 
@@ -23,6 +24,8 @@ _CLASSES = (
 )
 _BACKGROUND = ('background', '_background_')  # the second is labelme's
 _REMEDY = 'export the dataset again'
+_MAX_BYTES = 2**26
+"""Most bytes of a list of images or classes."""
 
 
 def find_voc(root: Path, classes_path: Path, choice: Choice | None) -> SourceDataset:
@@ -114,7 +117,7 @@ def _names(path: Path, has_columns: bool = False) -> list[str]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding='utf-8').splitlines()
+        lines = read_bytes(path, _MAX_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f'cannot read {path}: {one_line(error)}; {_REMEDY}') from error
     return [line.strip() for line in lines if line.strip()]

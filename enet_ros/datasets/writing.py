@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from enet_ros.datasets.destination import check_free, check_names, targets
 from enet_ros.datasets.journal import JOURNAL, Journal
-from enet_ros.datasets.prepared import Dataset, check_ids, check_labels_exist, check_size, read_dataset
+from enet_ros.datasets.prepared import SPLITS, Dataset, check_ids, check_labels_exist, check_size, read_dataset
 from enet_ros.datasets.searching import RealPath
 from enet_ros.datasets.source import Pair, SourceDataset
 from enet_ros.errors import DatasetError, EnetError
-from enet_ros.files import replacing
+from enet_ros.files import remove_temporaries, replacing
 from enet_ros.images.files import IMAGE_SUFFIXES, read_image, write_image
 from enet_ros.images.integrity import check_whole
 from enet_ros.labels import VOID
@@ -48,6 +48,8 @@ def write_dataset(
     check_free(root, source)
     on_bad = on_bad or _refuse
     found = _found(source, on_bad)  # before anything is written, and before the long work
+    for folder in (root, *(root / split / kind for split in SPLITS for kind in ('images', 'labels'))):
+        remove_temporaries(folder)
     identity = [source.name, source.labels.names, source.labels.colors, source.settings, link]
     with Journal(root / JOURNAL, identity) as journal:
         (root / 'dataset.yaml').unlink(missing_ok=True)  # not before the journal, which marks the folder as a conversion's
@@ -60,7 +62,7 @@ def write_dataset(
             'colors': [list(color) for color in source.labels.colors],
             'pixels': _totals(source, counts),
         }
-        with replacing(root / 'dataset.yaml') as temporary:
+        with replacing(root / 'dataset.yaml', durable=True) as temporary:
             temporary.write_text(yaml.safe_dump(fields, sort_keys=False, default_flow_style=None), encoding='utf-8')
         journal.remove()
     return read_dataset(root)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,21 @@ def test_a_journal_of_an_earlier_version_is_dropped(path: Path) -> None:
     assert found(path) == [None, None]
 
 
+@pytest.mark.parametrize('line', ['null', '[[], "a", [], []]', '[' * 100_000, '["train", "c"]'],
+                         ids=['null', 'a list as split', 'too deep', 'too short'])
+def test_a_damaged_line_ends_the_journal(line: str, path: Path) -> None:
+    first, second, third = path.read_text().splitlines()
+    path.write_text('\n'.join([first, second, line, third, '']))
+    assert found(path) == [[5, 1], None]
+
+
+def test_a_journal_is_on_disk_before_images_are_added(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed = []
+    monkeypatch.setattr(os, 'fsync', lambda handle: flushed.append(os.readlink(f'/proc/self/fd/{handle}')))
+    with Journal(path, IDENTITY):
+        assert flushed[-1] == str(path.parent)
+
+
 @pytest.mark.parametrize('content', [b'', b'\xff\xfe', b'{', b'{}\n'], ids=['empty', 'binary', 'half a line', 'other JSON'])
 def test_a_file_that_is_not_a_journal_is_replaced(content: bytes, path: Path) -> None:
     path.write_bytes(content)
@@ -82,9 +98,14 @@ def test_a_journal_is_told_from_files_of_others(tmp_path: Path) -> None:
     path = tmp_path / 'file'
     assert not is_journal(path)
     identity = ['yard', ['ground'], [[1, 2, 3]], '', False]
-    for text in ('', 'x', '{}', '[]', '[1, 2, 3, 4]', '"abcdef"', '[["a"], ["b"], "", 1]', '[["a"], ["b"], ""]', '\udcff'):
+    for text in ('', 'x', '{}', '[]', '[1, 2, 3, 4]', '"abcdef"', '[["a"], ["b"], "", 1]', '[["a"], ["b"], ""]', '\udcff',
+                 '[' * 100_000):
         path.write_text(text, errors='surrogateescape')
         assert not is_journal(path), text
+    path.unlink()
+    os.mkfifo(path)  # reading would block
+    assert not is_journal(path)
+    path.unlink()
     path.write_text(json.dumps(identity))  # an earlier format
     assert is_journal(path)
     with Journal(path, identity):

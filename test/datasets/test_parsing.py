@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,18 @@ def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         read_yaml(path, 'write it again')
     path.write_text('a: &base {b: 1}\nd: {<<: *base, b: 2}\n1: x\n"1": y\n')
     assert read_yaml(path, 'write it again') == {'a': {'b': 1}, 'd': {'b': 2}, 1: 'x', '1': 'y'}
+
+
+@pytest.mark.parametrize('read', [read_json, read_yaml], ids=['JSON', 'YAML'])
+def test_a_file_that_is_nested_too_deeply_or_is_not_a_file_is_one_line(
+    read: Callable[[Path, str], dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / 'deep').write_text('{"a":' * 100_000 + '1' + '}' * 100_000)
+    os.mkfifo(tmp_path / 'pipe')
+    for name, reason in (('deep', 'more than 100 levels'), ('pipe', 'not a regular file'), ('x\0', 'null')):
+        with pytest.raises(DatasetError, match=rf'cannot read .*/{name}: .*{reason}.*; write it again$') as caught:
+            read(tmp_path / name, 'write it again')
+        assert '\n' not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 
 from enet_ros.datasets.shapes import Canvas
+from enet_ros.errors import ImageError
 from enet_ros.images.image_header import read_header
 
 REFERENCE = json.loads((Path(__file__).parent / 'labelme_masks.json').read_text())
 SIZE = REFERENCE['height'], REFERENCE['width']
 
 
-def png(pixels: np.ndarray) -> str:
-    return base64.b64encode(cv2.imencode('.png', pixels)[1].tobytes()).decode()
+def png(pixels: np.ndarray, length: int | None = None) -> str:
+    """Return the first `length` bytes of a PNG in base64."""
+    return base64.b64encode(cv2.imencode('.png', pixels)[1].tobytes()[:length]).decode()
 
 
 @pytest.mark.parametrize('kind', sorted({drawn['shape']['shape_type'] for drawn in REFERENCE['drawn']}))
@@ -75,3 +77,10 @@ def test_a_mask_is_not_decoded_before_its_size_is_known(monkeypatch: pytest.Monk
     monkeypatch.setattr(cv2, 'imdecode', lambda *_: pytest.fail('decoded'))
     with pytest.raises(ValueError, match='a mask has 60000x60000 pixels'):
         Canvas(SIZE, 0).draw({'shape_type': 'mask', 'points': [[0, 0], [1, 1]], 'mask': base64.b64encode(data)}, 1)
+
+
+@pytest.mark.parametrize('length', [-1, -12, -20, 40])
+def test_a_mask_that_is_cut_off_is_refused(length: int) -> None:
+    mask = png(np.random.default_rng(0).integers(0, 2, (5, 6), np.uint8) * 255, length)
+    with pytest.raises(ImageError, match='a mask is damaged'):
+        Canvas(SIZE, 0).draw({'shape_type': 'mask', 'points': [[0, 0], [1, 1]], 'mask': mask}, 1)

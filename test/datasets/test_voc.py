@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -190,6 +191,15 @@ def test_a_labelmap_that_cannot_be_used_is_named(labelmap: str, reason: str, cla
     with pytest.raises(DatasetError, match=reason) as caught:
         find_voc(tmp_path / 'src', classes, None)
     assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('name', ['labelmap.txt', 'ImageSets/Segmentation/train.txt'])
+def test_a_list_that_is_a_named_pipe_is_named(name: str, classes: Path, tmp_path: Path) -> None:
+    write_mask(tmp_path / 'src', 'a', [[(1, 2, 3)]])
+    (tmp_path / 'src' / name).parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(tmp_path / 'src' / name)
+    with pytest.raises(DatasetError, match=rf'cannot read .*{name}: it is not a regular file'):
+        convert(tmp_path / 'src', classes)
 
 
 def test_a_colour_that_is_no_class_is_named(cvat: Path, classes: Path) -> None:

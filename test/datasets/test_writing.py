@@ -25,6 +25,7 @@ from enet_ros.datasets.prepared import read_dataset
 from enet_ros.datasets.source import Pair, Size, SourceDataset
 from enet_ros.datasets.writing import write_dataset
 from enet_ros.errors import DatasetError, EnetError
+from enet_ros.files import replacing
 from enet_ros.images.files import write_image
 from enet_ros.labels import LabelSet
 
@@ -69,6 +70,19 @@ def test_a_resumed_conversion_does_the_rest_and_gives_the_same_files(source: Sou
     assert 3 <= len(done) < 8
     assert sorted([*done, *resumed(source, tmp_path / 'parts')]) == converted(tmp_path / 'whole')
     assert contents(tmp_path / 'parts') == contents(tmp_path / 'whole')
+
+
+def test_what_a_killed_conversion_left_is_removed(source: SourceDataset, tmp_path: Path) -> None:
+    root = tmp_path / 'out'
+    interrupt_after(source, root, 3)
+    for name in ('dataset.yaml', 'train/images/x.png', 'val/labels/x.png'):
+        if not (child := os.fork()):
+            with replacing(root / name):
+                os._exit(0)
+        os.waitpid(child, 0)
+    write_dataset(root, source)
+    write_dataset(tmp_path / 'whole', source)
+    assert contents(root) == contents(tmp_path / 'whole')
 
 
 @pytest.mark.parametrize(('change', 'redone'), [
