@@ -19,6 +19,7 @@ from pathlib import Path
 
 from enet_ros.errors import EnetError, one_line
 from enet_ros.files import check_writable, replacing
+from enet_ros.parsing import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -194,9 +195,9 @@ def _split(path: Path, contents: bytes) -> tuple[dict[str, str], str, bytes]:
     """Split the contents of a file into key, digest and data. Raise ValueError if that is not possible."""
     line, _, data = contents.partition(b'\n')
     try:
-        key = json.loads(line)
+        key = parse_json(line)
         return key, key.pop('sha256'), data
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise ValueError(f'{path} is damaged') from None
 
 

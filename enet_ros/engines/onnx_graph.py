@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import warnings
 from importlib.util import find_spec
 from inspect import signature
@@ -17,9 +16,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from enet_ros.engines.cache import load_entry, store_entry
-from enet_ros.errors import EnetError, EngineError
-from enet_ros.files import write_bytes
-from enet_ros.network.model_file import ModelFile, read_model, write_model
+from enet_ros.errors import EnetError, EngineError, one_line
+from enet_ros.files import read_bytes, write_bytes
+from enet_ros.network.model_file import MAX_BYTES, ModelFile, read_model, write_model
 
 if TYPE_CHECKING:
     import torch
@@ -43,13 +42,17 @@ def load_graph(model: ModelFile) -> bytes:
 
     """
     beside = model.path.with_suffix('.onnx')
-    lack = 'has no ONNX graph beside it'
-    if beside.is_file() and os.access(beside, os.R_OK):
-        graph = beside.read_bytes()
+    try:
+        graph = read_bytes(beside, MAX_BYTES)
         if model.graph == _record(graph):
             return graph
         lack = f'does not record this {beside.name}, which is damaged, of another model or of an older version'
         log.warning('%s is not used: %s %s', beside, model.path.name, lack)
+    except (FileNotFoundError, PermissionError):
+        lack = 'has no ONNX graph beside it'
+    except OSError as error:
+        lack = f'has no usable ONNX graph beside it ({one_line(error)})'
+        log.warning('%s is not used: %s', beside, one_line(error))
     name, key = f'{model.sha256[:16]}-v{GRAPH_VERSION}.graph', {'model': model.sha256, 'version': GRAPH_VERSION}
     try:
         return load_entry(name, key)

@@ -19,14 +19,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from enet_ros.errors import EnetError, ModelFileError, one_line
-from enet_ros.files import replacing
+from enet_ros.files import read_bytes, replacing
 from enet_ros.labels import LabelSet
 from enet_ros.network.architecture import ARCHITECTURES, Architecture, ENetArchitecture, describe_sizes, is_valid_size
+from enet_ros.parsing import parse_json
 
 FORMAT_VERSION = '2'
 """Version 1 does not name the network, which is ENet. It can still be read."""
 REMEDY = 'get an undamaged copy or train it again'
 """What to do about a model file that is damaged or incomplete."""
+MAX_BYTES = 2**30
+"""Most bytes of a model file or of its graph."""
 _OTHER_KINDS = {
     '.onnx': 'an ONNX graph, not a model file: use the .safetensors file of the same name',
     '.ckpt': 'a training checkpoint, not a model file: use the model.safetensors of that run',
@@ -133,7 +136,7 @@ def write_model(
         'begun_with': json.dumps(info.begun_with),
         'license': info.license,
     } | ({'graph': json.dumps(graph)} if graph else {})
-    with replacing(path) as temporary:
+    with replacing(path, durable=True) as temporary:
         temporary.write_bytes(_sort_metadata(save(weights, metadata)))
 
 
@@ -156,7 +159,7 @@ def read_model(path: Path) -> ModelFile:
     """
     path = Path(os.path.expanduser(path))  # unlike that of Path, this never raises
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = hashlib.sha256(read_bytes(path, MAX_BYTES)).hexdigest()
         with safe_open(path, 'np') as file:
             metadata = file.metadata() or {}
             info, graph = _info(metadata), _json(metadata, 'graph') if 'graph' in metadata else {}
@@ -222,8 +225,8 @@ def _info(metadata: dict[str, str]) -> ModelInfo:
 
 def _json(metadata: dict[str, str], key: str) -> Any:  # noqa: ANN401 - JSON
     try:
-        return json.loads(metadata[key])
-    except (json.JSONDecodeError, RecursionError) as error:
+        return parse_json(metadata[key])
+    except ValueError as error:
         raise ModelFileError(f'metadata "{key}" is not JSON ({one_line(error)}): {REMEDY}') from error
 
 

@@ -76,7 +76,17 @@ def _plant(graph: Path) -> None:
     graph.write_bytes(export_graph(replace(other, info=replace(other.info, mean=info.mean, std=info.std))))
 
 
-DAMAGES = [_flip_a_bit, _cut, _break_the_text, _plant]
+def _make_huge(graph: Path) -> None:
+    with graph.open('wb') as file:
+        file.truncate(2**40)
+
+
+def _make_a_pipe(graph: Path) -> None:
+    graph.unlink()
+    os.mkfifo(graph)
+
+
+DAMAGES = [_flip_a_bit, _cut, _break_the_text, _plant, _make_huge, _make_a_pipe]
 
 
 @pytest.mark.parametrize('damage', DAMAGES, ids=lambda damage: damage.__name__)

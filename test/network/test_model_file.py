@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,8 @@ DAMAGES = {
         'license',
     )},
     'invalid JSON': (_says('mean', '[0, 0'), '"mean" is not JSON'),
+    'nested JSON': (_says('recipe', '[' * 200 + ']' * 200), '"recipe" is not JSON .*more than 100 levels'),
+    'a number of 5000 digits': (_says('metrics', '1' * 5000), '"metrics" is not JSON'),
     'fewer names': (_says('class_names', CAMVID.names[:-1]), 'colours'),
     'fewer classes': (
         lambda parts: parts[0].update(class_names=json.dumps(CAMVID.names[:-1]), class_colors=json.dumps(FEWER)),
@@ -157,6 +160,25 @@ def test_a_truncated_file_is_refused(small_model: Path, tmp_path: Path) -> None:
     path.write_bytes(small_model.read_bytes()[:-1000])
     with pytest.raises(ModelFileError, match=r'damaged'):
         read_model(path)
+
+
+def test_a_file_that_blocks_or_never_ends_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'pipe')
+    with (tmp_path / 'large').open('wb') as file:
+        file.truncate(2**40)
+    for name, reason in (('pipe', 'not a regular file'), ('large', 'more than 1073741824'), ('/dev/zero', 'not a regular'),
+                         ('x\0', 'no model file')):
+        with pytest.raises(ModelFileError, match=reason):
+            read_model(tmp_path / name)
+
+
+def test_a_model_file_is_on_disk_when_it_is_written(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, flushed = read_model(small_model), []
+    monkeypatch.setattr(os, 'fsync', lambda handle: flushed.append(os.readlink(f'/proc/self/fd/{handle}')))
+    write_model(tmp_path / 'm.safetensors', model.info, model.weights)
+    assert flushed[-1] == str(tmp_path)
 
 
 def test_a_path_can_start_with_the_home_folder(
