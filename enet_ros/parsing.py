@@ -46,15 +46,15 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401 - YAML
     return parse_yaml(read_bytes(path, MAX_YAML_BYTES).decode())
 
 
-def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - JSON
-    """Return the value of JSON text.
+def parse_json(text: str | bytes, *, finite: bool = False) -> Any:  # noqa: ANN401 - JSON
+    """Return the value of JSON text. `finite` refuses NaN and infinity, which Python writes although JSON lacks them.
 
     Raises:
         ValueError: it is not JSON, or nested too deeply.
 
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_refuse if finite else None)
     except RecursionError as error:
         raise _too_deep() from error
     level = [value]
@@ -116,6 +116,10 @@ class _Loader(yaml.SafeLoader):
                     raise ValueError(f'key {quoted(key.value)} is there twice, last in line {key.start_mark.line + 1}')
                 seen.add((key.tag, key.value))
         return node
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f'{constant} is not a number of JSON')
 
 
 def _too_deep() -> ValueError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from enet_ros.errors import EnetError, one_line
 from enet_ros.files import check_writable, replacing
+from enet_ros.parsing import read_json
 from enet_ros.replay.page import check_page_packages, render_page
 from enet_ros.replay.page_pictures import BagPictures
 from enet_ros.replay.report_file import REPORT_FILE, write_report
@@ -76,8 +76,8 @@ def write_output(folder: Path, report: dict[str, Any], pictures: Sequence[BagPic
 def _is_report(path: Path) -> bool:
     """Return whether a file is a report, of any format; `enet evaluate --report` and others use the same name."""
     try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
+        content = read_json(path)
+    except ValueError:
         return False
     return isinstance(content, dict) and {'format', 'enet_ros', 'verdict'} <= content.keys()
 

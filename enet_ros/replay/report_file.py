@@ -10,7 +10,8 @@ from typing import Any
 import jsonschema
 
 from enet_ros.errors import EnetError, one_line
-from enet_ros.files import write_bytes
+from enet_ros.files import read_bytes, write_bytes
+from enet_ros.parsing import MAX_JSON_BYTES, parse_json
 from enet_ros.replay.report import FORMAT
 
 REPORT_FILE = 'report.json'
@@ -55,12 +56,12 @@ def read_report(path: Path) -> dict[str, Any]:
     """
     path = path / REPORT_FILE if path.is_dir() else path
     try:
-        report = json.loads(path.read_bytes(), parse_constant=_refuse)
+        report = parse_json(read_bytes(path, MAX_JSON_BYTES), finite=True)
     except FileNotFoundError as error:
         raise EnetError(f'there is no report {path}: check the path') from error
     except OSError as error:
         raise EnetError(f'cannot read report {path}: {one_line(error)}') from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise EnetError(f'{path} is not JSON ({one_line(error)}): {_REMEDY}') from error
     if not isinstance(report, dict) or 'format' not in report or 'verdict' not in report:
         raise EnetError(f'{path} is not the report of a replay: {_REMEDY}')
@@ -81,7 +82,3 @@ def _shortened(report: dict[str, Any], entries: int = 100) -> dict[str, Any]:
         return report
     return report | {'frames': {name: column[:entries] if isinstance(column, list) else column
                                 for name, column in columns.items()}}
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f'{constant} is not a number of JSON')

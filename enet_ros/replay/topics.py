@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from enet_ros.images.bag_reader import LABEL_INFO_TYPE
 from enet_ros.images.bags import IMAGE_TYPES, Bag
 from enet_ros.images.image_header import is_jpeg
 from enet_ros.labels import VOID
+from enet_ros.parsing import parse_json
 from enet_ros.replay.ground_truth import LOSSLESS, may_hold_ids, read_ids
 
 _METADATA = 'enet_ros'
@@ -105,7 +105,7 @@ def read_class_names(bag: Bag, topic: str) -> dict[int, str] | None:
 
 def _parse_names(bag: Bag, text: str) -> dict[int, str]:
     try:
-        names = json.loads(text)
+        names = parse_json(text)
     except ValueError:
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import yaml
 
+from enet_ros.files import read_bytes
+from enet_ros.parsing import MAX_YAML_BYTES
+
 
 def unused_parameter_files(arguments: Sequence[str], node: str) -> list[str]:
     """Return a warning for each parameter file without a key that matches the node.
@@ -23,7 +26,11 @@ def unused_parameter_files(arguments: Sequence[str], node: str) -> list[str]:
     """
     warnings = []
     for file in _files(arguments):
-        keys = [f'/{key.removeprefix("/")}' for document in yaml.compose_all(file.read_bytes(), yaml.SafeLoader)
+        try:
+            text = read_bytes(file, MAX_YAML_BYTES)
+        except OSError:  # a pipe such as that of a shell's <(), which rcl has emptied
+            continue
+        keys = [f'/{key.removeprefix("/")}' for document in yaml.compose_all(text, yaml.SafeLoader)
                 for key in _keys(document)]
         if not any(_matches(key, node) for key in keys):
             wildcard = f'/**/{node.rpartition("/")[2]}'

@@ -27,12 +27,13 @@ def test_labels_of_another_size_are_refused(drawn_dataset: Make) -> None:
 
 @pytest.mark.parametrize(('text', 'reason'), [
     ('names: [a', 'cannot read'),
+    ('[' * 5000, 'more than 100 levels'),
     ('[]', 'is not valid'),
     ('{names: [a], colors: [[0, 0, 0]], pixels: {}, name: 7, source: s, license: l}', 'name is 7 but must be text'),
     ('{names: [a], colors: [[0, 0, 0]]}', "lacks 'pixels'"),
     ('{names: [a], colors: [], name: n, pixels: {}, source: s, license: l}', '0 colours for 1 classes'),
     ('{names: [a], colors: [[0, 0, 0]], name: n, pixels: {train: [1, 2]}, source: s, license: l}', 'must be 1 counts'),
-], ids=['not YAML', 'not keys', 'name', 'missing key', 'no colour', 'counts'])
+], ids=['not YAML', 'too deep', 'not keys', 'name', 'missing key', 'no colour', 'counts'])
 def test_a_wrong_dataset_yaml_is_refused_in_one_line(text: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / 'dataset.yaml').write_text(text)
     with pytest.raises(DatasetError, match=reason) as caught:

@@ -76,8 +76,9 @@ def test_names_of_colours_leave_the_ids_of_the_bag_as_they_are(tmp_path: Path) -
     ('map: {Lane: 3}', 'map has "Lane": "3": both must be names, or null for void'),
     ('map: {Lane: Road, Lane: Sky}', 'key "Lane" is there twice'),
     ('[]', 'it must hold keys with values'),
+    ('map: ' + '[' * 5000, 'more than 100 levels'),
 ], ids=['key', 'list', 'no quotes', 'colour twice', 'negative id', 'colour', 'truth value', 'name', 'target', 'twice',
-        'no mapping'])
+        'no mapping', 'too deep'])
 def test_a_bad_file_is_one_line(text: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as info:
         read(tmp_path, text)

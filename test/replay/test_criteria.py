@@ -164,6 +164,7 @@ def test_ignored_ranges_are_of_one_bag_or_of_all(tmp_path: Path) -> None:
     ('ignore: [rain]', r'an entry of ignore is "rain"'),
     ('metrics: {frames: {min: 5}, frames: {min: 2}}', r'key "frames" is there twice'),
     ('a: [', r'cannot read'),
+    pytest.param('a: ' + '[' * 5000, r'more than 100 levels', id='too deep'),
     ('', r'must hold keys'),
 ])
 def test_a_wrong_criteria_file_is_refused_in_one_line(text: str, words: str, tmp_path: Path) -> None:

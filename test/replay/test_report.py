@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,9 @@ def test_a_report_identifies_model_bags_and_machine() -> None:
     assert report['configuration']['tolerance'] == 0.05
 
 
+DEEP = reduce(lambda inner, _: {'a': inner}, range(300), {})
+
+
 def changed(**fields: object) -> str:
     return json.dumps({**report_of(), **fields})
 
@@ -167,6 +171,7 @@ def changed(**fields: object) -> str:
 @pytest.mark.parametrize(('text', 'words'), [
     ('not json', 'is not JSON'),
     ('[' * 100_000, 'is not JSON'),
+    (changed(configuration=DEEP), 'more than 100 levels'),
     ('{"format": NaN}', 'NaN is not a number'),
     ('[1, 2]', 'is not the report of a replay'),
     ('{"mean_iou": 0.6, "classes": {}}', 'is not the report of a replay'),  # of enet evaluate
@@ -178,7 +183,8 @@ def changed(**fields: object) -> str:
      "(timing.live.jitter_ms: 'low' is not of type"),
     (changed(frames=[]), 'not a valid report (frames: '),
     (changed(frames={**report_of()['frames'], 'flips': [2]}), 'not a valid report (frames.flips.0: '),
-], ids=['text', 'deep', 'NaN', 'list', 'evaluation', 'format', 'type', 'missing', 'bag', 'live', 'frames', 'column'])
+], ids=['text', 'deep', 'a deep value', 'NaN', 'list', 'evaluation', 'format', 'type', 'missing', 'bag', 'live', 'frames',
+        'column'])
 def test_what_is_not_a_report_is_refused_in_one_line(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / 'report.json'
     path.write_text(text)
@@ -191,6 +197,9 @@ def test_what_is_not_a_report_is_refused_in_one_line(text: str, words: str, tmp_
 
 def test_a_report_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(EnetError, match=r'no report .*report\.json'):
+        read_report(tmp_path)
+    os.mkfifo(tmp_path / 'report.json')
+    with pytest.raises(EnetError, match=r'cannot read report .*report\.json: it is not a regular file'):
         read_report(tmp_path)
 
 

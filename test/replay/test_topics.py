@@ -95,9 +95,10 @@ def test_class_names_in_the_metadata_of_an_mcap_are_used(tmp_path: Path) -> None
     other = {'class_names': '[]', 'labels_topic': '/other'}
     write_topics(path, entries, other, {'class_names': json.dumps(names), 'labels_topic': '/labels'})
     assert (next(iter(opened(path))).truth()[labels == 0] == CAMVID.names.index('Road')).all()
-    write_topics(path, entries, {'class_names': '{', 'labels_topic': '/labels'})
-    with pytest.raises(EnetError, match=r'the class names in the metadata of bag .* are not a JSON list of names'):
-        opened(path)
+    for text in ('{', '[' * 100_000):
+        write_topics(path, entries, {'class_names': text, 'labels_topic': '/labels'})
+        with pytest.raises(EnetError, match=r'the class names in the metadata of bag .* are not a JSON list of names'):
+            opened(path)
 
 
 def test_damaged_class_names_are_an_error(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,9 @@ def test_the_shipped_list_is_valid() -> None:
     ('', 'must be a list such as'),
     ('a: 1', 'must be a list such as'),
     ('[', 'while parsing'),
+    ('[' * 5000, 'more than 100 levels'),
+    ('- {name: a, image_topic: /x, image_topic: /y}', '"image_topic" is there twice'),
+    ('9999-99-99', 'month must be in'),
     ('- front', 'entry 1: "front" must have name, image_topic, camera_info_topic'),
     ('- {name: front}', 'entry 1: image_topic is missing'),
     ('- {image_topic: /x}', 'entry 1: name is missing'),
@@ -38,7 +42,8 @@ def test_the_shipped_list_is_valid() -> None:
     ('- {name: a, image_topic: /x}\n- {name: a, image_topic: /y}', '"a" is there twice'),
     ('- {name: front left, image_topic: /x}', '"front left" cannot be part of a topic'),
     ('- {name: "a,b", image_topic: /x}', 'a name has a comma'),
-], ids=['empty', 'mapping', 'syntax', 'text', 'no-topic', 'no-name', 'unknown-key', 'number', 'twice', 'space', 'comma'])
+], ids=['empty', 'mapping', 'syntax', 'deep', 'key-twice', 'date', 'text', 'no-topic', 'no-name', 'unknown-key', 'number',
+        'twice', 'space', 'comma'])
 def test_a_bad_list_is_refused_in_one_line(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / 'cameras.yaml').write_text(text)
     with pytest.raises(UsageError) as caught:
@@ -49,3 +54,9 @@ def test_a_bad_list_is_refused_in_one_line(text: str, message: str, tmp_path: Pa
 def test_a_missing_list_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r'nothing\.yaml: No such file'):
         read_cameras(tmp_path / 'nothing.yaml')
+
+
+def test_a_list_that_is_a_named_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(UsageError, match='pipe: it is not a regular file'):
+        read_cameras(tmp_path / 'pipe')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,11 @@ def test_only_the_arguments_of_ros_count(tmp_path: Path) -> None:
     assert unused_parameter_files(['node', *option], '/enet') == []
     assert unused_parameter_files(['node', '--ros-args', '--', *option], '/enet') == []
     assert len(unused_parameter_files(['node', '--ros-args', '--', 'x', '--ros-args', *option], '/enet')) == 1
+
+
+def test_a_pipe_can_be_read_only_once_and_is_not_checked(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'pipe')
+    assert unused_parameter_files(['--ros-args', '--params-file', str(tmp_path / 'pipe')], '/enet') == []
 
 
 @pytest.mark.parametrize('text', ['', '# nothing yet\n', '{}\n'], ids=['empty', 'comment', 'mapping'])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,23 @@ def test_an_unknown_key_is_refused_with_a_list_of_known_keys(tmp_path: Path) -> 
         read_recipe(recipe_file(tmp_path / 'r.yaml', batchsize=4))
 
 
+@pytest.mark.parametrize(('text', 'reason'), [
+    ('[' * 5000, 'more than 100 levels'), ('seed: 9999-99-99', 'month must be in'),
+    ('seed: 1\nseed: 2', 'key "seed" is there twice, last in line 2'), ('a: &a [*a]', 'an alias refers to'),
+], ids=['too deep', 'no date', 'key twice', 'alias in itself'])
+def test_a_file_that_is_not_yaml_is_refused_in_one_line(text: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / 'r.yaml').write_text(text)
+    with pytest.raises(RecipeError, match=rf'cannot read recipe .*r.yaml: .*{reason}') as caught:
+        read_recipe(tmp_path / 'r.yaml')
+    assert '\n' not in str(caught.value)
+
+
+def test_a_named_pipe_is_no_recipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(RecipeError, match=r'cannot read recipe .*pipe: it is not a regular file'):
+        read_recipe(tmp_path / 'pipe')
+
+
 def test_changes_apply_to_every_section_of_a_recipe(tmp_path: Path) -> None:
     path = recipe_file(tmp_path / 'r.yaml')
     changes = ['seed=7', 'jitter.hue=0', 'stages.decoder.epochs=5', 'stages.encoder.crop=[96, 64]', 'hold_out=[0006R0]']
@@ -85,6 +103,8 @@ def test_changes_apply_to_every_section_of_a_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(('change', 'reason'), [
     ('seed', 'use KEY=VALUE'),
     ('seed=[', 'use KEY=VALUE'),
+    pytest.param('seed=' + '[' * 5000, 'use KEY=VALUE', id='too deep'),
+    ('seed=9999-99-99', 'use KEY=VALUE'),
     ('sed=1', 'no key sed; choose from .*seed'),
     ('stages.decode.epochs=1', 'no section decode; choose from encoder, decoder'),
     ('stages.decoder.epoch=1', 'no key epoch; choose from .*epochs'),
