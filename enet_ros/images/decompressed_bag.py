@@ -13,7 +13,8 @@ import zstandard
 from enet_ros.errors import EnetError, one_line
 from enet_ros.parsing import read_yaml
 
-_INDEX = 'metadata.yaml'
+INDEX = 'metadata.yaml'
+"""Name of the file in the folder of a bag that describes it."""
 _BLOCK = 1 << 20
 
 
@@ -39,7 +40,7 @@ def decompressed(path: Path) -> Path | None:
                 content = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
                 shutil.copyfileobj(content, target, _BLOCK)
         bag.update(compression_mode='', compression_format='', relative_file_paths=[file.stem for file in files])
-        (folder / _INDEX).write_text(yaml.safe_dump(index))
+        (folder / INDEX).write_text(yaml.safe_dump(index))
     except BaseException as error:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
@@ -57,7 +58,7 @@ def _compressed_index(path: Path) -> dict[str, Any] | None:
     if not path.is_dir() or not any(path.glob('*.zstd')):
         return None
     try:
-        index: dict[str, Any] = read_yaml(path / _INDEX)
+        index: dict[str, Any] = read_yaml(path / INDEX)
         bag = index['rosbag2_bagfile_information']
         is_compressed = (bag['compression_mode'].lower(), bag['compression_format']) == ('file', 'zstd')
         are_there = all((path / Path(name).name).is_file() for name in bag['relative_file_paths'])

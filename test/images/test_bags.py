@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import mcap.writer
 import pytest
 from mcap.well_known import MessageEncoding, SchemaEncoding
 from recordings import STORE, cut, image_message, recorded_at, write_bag, write_mcap
+from resource_limits import memory_limit
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from enet_ros.errors import EnetError, ImageMessageError, IncompleteInputError
@@ -132,6 +134,30 @@ def test_a_cut_sqlite3_bag_is_one_line_with_a_remedy(share: float, tmp_path: Pat
         except EnetError as error:
             text = str(error)
         assert 'drive' in text and 'malformed' in text and '\n' not in text
+
+
+BOMB = 'a: &a {x: 1, y: 2}\n' + ''.join(
+    f'{name}: &{name} {{<<: [{", ".join([f"*{before}"] * 9)}]}}\n' for before, name in zip('abcdefg', 'bcdefgh', strict=True))
+
+
+@pytest.mark.parametrize(('text', 'reason'), [
+    (BOMB, 'more than 200000 values'),
+    ('a: ' + '[' * 5000, 'more than 100 levels'),
+], ids=['aliases', 'too deep'])
+def test_a_bag_with_an_index_without_bounds_is_refused(text: str, reason: str, tmp_path: Path) -> None:
+    path = write_bag(tmp_path / 'drive', {'/image': 'Image'}, 2)
+    with (path / 'metadata.yaml').open('a') as file:
+        file.write(text)
+    with memory_limit(100 * 2**20), pytest.raises(EnetError, match=f'cannot read bag {path}: .*{reason}'):
+        open_bag(path)
+
+
+def test_a_bag_whose_index_is_a_named_pipe_is_refused(tmp_path: Path) -> None:
+    path = write_bag(tmp_path / 'drive', {'/image': 'Image'}, 2)
+    (path / 'metadata.yaml').unlink()
+    os.mkfifo(path / 'metadata.yaml')
+    with pytest.raises(EnetError, match=f'cannot read bag {path}: it has no metadata.yaml'):
+        open_bag(path)
 
 
 def test_a_bag_with_several_image_topics_asks_for_one(tmp_path: Path) -> None:
