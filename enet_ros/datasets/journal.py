@@ -36,8 +36,8 @@ class Journal:
         for line in lines[1:] if lines[:1] == kept else []:
             try:
                 split, name, stamp, counts = parse_json(line)
-                self._done[split, name] = stamp, counts
-            except (TypeError, ValueError):  # the process was killed while it wrote the last line, or the file is damaged
+                self._done[str(split), str(name)] = stamp, [int(count) for count in counts]
+            except (TypeError, ValueError, OverflowError):  # the process was killed while it wrote the last line
                 break
             kept.append(line)
         with replacing(path, durable=True) as temporary:

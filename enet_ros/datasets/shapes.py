@@ -60,8 +60,8 @@ class Canvas:
         """Draw a shape, with its outline, as label id `index` over earlier shapes. The center of the first pixel is (0, 0).
 
         Raises:
-            AttributeError, KeyError, TypeError, ValueError: the type is unknown, or corners or mask cannot be used.
-            ImageError: the mask is damaged.
+            AttributeError, ImageError, KeyError, TypeError, ValueError: the type is unknown, or corners or mask cannot be
+                used.
 
         """
         kind = shape.get('shape_type') or 'polygon'

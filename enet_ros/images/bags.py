@@ -17,7 +17,7 @@ from typing import Any
 
 from enet_ros.errors import EnetError, ImageMessageError, IncompleteInputError, one_line
 from enet_ros.images.bag_reader import TYPES, bag_reader, read_topics, refusal
-from enet_ros.images.decompressed_bag import INDEX, decompressed
+from enet_ros.images.decompressed_bag import decompressed
 from enet_ros.images.mcap_scan import McapScan, is_unfinished_mcap, read_metadata
 from enet_ros.parsing import read_yaml
 
@@ -184,7 +184,7 @@ def open_bag(path: Path) -> Bag:
     folder = decompressed(path)
     try:
         if path.is_dir():
-            read_yaml(path / INDEX)  # rosbags would read it without bounds
+            read_yaml(path / 'metadata.yaml')  # rosbags would read it without bounds
         with bag_reader(folder or path) as reader:
             topics = _topics([(each.topic, each.msgtype, each.msgcount) for each in reader.connections])
         bag = Bag(path, topics, True, folder or path)

@@ -13,8 +13,7 @@ import zstandard
 from enet_ros.errors import EnetError, one_line
 from enet_ros.parsing import read_yaml
 
-INDEX = 'metadata.yaml'
-"""Name of the file in the folder of a bag that describes it."""
+_INDEX = 'metadata.yaml'
 _BLOCK = 1 << 20
 
 
@@ -40,7 +39,7 @@ def decompressed(path: Path) -> Path | None:
                 content = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
                 shutil.copyfileobj(content, target, _BLOCK)
         bag.update(compression_mode='', compression_format='', relative_file_paths=[file.stem for file in files])
-        (folder / INDEX).write_text(yaml.safe_dump(index))
+        (folder / _INDEX).write_text(yaml.safe_dump(index))
     except BaseException as error:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
@@ -58,7 +57,7 @@ def _compressed_index(path: Path) -> dict[str, Any] | None:
     if not path.is_dir() or not any(path.glob('*.zstd')):
         return None
     try:
-        index: dict[str, Any] = read_yaml(path / INDEX)
+        index = read_yaml(path / _INDEX)
         bag = index['rosbag2_bagfile_information']
         is_compressed = (bag['compression_mode'].lower(), bag['compression_format']) == ('file', 'zstd')
         are_there = all((path / Path(name).name).is_file() for name in bag['relative_file_paths'])

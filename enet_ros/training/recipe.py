@@ -152,7 +152,7 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
 
     """
     try:
-        fields = read_yaml(path)
+        fields: Any = read_yaml(path)
     except FileNotFoundError as error:
         raise RecipeError(f'there is no recipe {path}: check the path') from error
     except (OSError, ValueError) as error:

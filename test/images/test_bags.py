@@ -137,7 +137,7 @@ def test_a_cut_sqlite3_bag_is_one_line_with_a_remedy(share: float, tmp_path: Pat
 
 
 BOMB = 'a: &a {x: 1, y: 2}\n' + ''.join(
-    f'{name}: &{name} {{<<: [{", ".join([f"*{before}"] * 9)}]}}\n' for before, name in zip('abcdefg', 'bcdefgh', strict=True))
+    f'{name}: &{name} {{<<: [{", ".join([f"*{before}"] * 9)}]}}\n' for before, name in zip('abcdefg', 'bcdefgh'))
 
 
 @pytest.mark.parametrize(('text', 'reason'), [
