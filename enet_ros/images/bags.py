@@ -178,6 +178,9 @@ def open_bag(path: Path) -> Bag:
         EnetError: the bag cannot be read.
 
     """
+    for part in path.iterdir() if path.is_dir() else [path]:
+        if part.exists() and not (part.is_file() or part.is_dir()):  # a named pipe or a device could block or never end
+            raise EnetError(f'cannot read bag {path}: {part.name} is not a regular file')
     if is_unfinished_mcap(path):
         counts = Counter((channel.topic, msgtype) for msgtype, channel, _ in McapScan(path))
         return Bag(path, _topics([(*key, count) for key, count in counts.items()]), False, path)

@@ -34,6 +34,13 @@ def test_shapes_have_the_pixels_that_labelme_gives_them(kind: str) -> None:
             assert canvas.ids().tolist() == np.where(expected, 7, 255).reshape(SIZE).tolist(), drawn['shape']
 
 
+@pytest.mark.parametrize('length', [-1, -12, -20, 40])
+def test_a_mask_that_is_cut_off_is_refused(length: int) -> None:
+    mask = png(np.random.default_rng(0).integers(0, 2, (5, 6), np.uint8) * 255, length)
+    with pytest.raises(ImageError, match='a mask is damaged'):
+        Canvas(SIZE, 0).draw({'shape_type': 'mask', 'points': [[0, 0], [1, 1]], 'mask': mask}, 1)
+
+
 def test_shapes_of_x_anylabeling_are_polygons() -> None:
     corners = [[3.2, 8], [9, 2.6], [20, 15], [11, 21]]
     canvases = []
@@ -77,10 +84,3 @@ def test_a_mask_is_not_decoded_before_its_size_is_known(monkeypatch: pytest.Monk
     monkeypatch.setattr(cv2, 'imdecode', lambda *_: pytest.fail('decoded'))
     with pytest.raises(ValueError, match='a mask has 60000x60000 pixels'):
         Canvas(SIZE, 0).draw({'shape_type': 'mask', 'points': [[0, 0], [1, 1]], 'mask': base64.b64encode(data)}, 1)
-
-
-@pytest.mark.parametrize('length', [-1, -12, -20, 40])
-def test_a_mask_that_is_cut_off_is_refused(length: int) -> None:
-    mask = png(np.random.default_rng(0).integers(0, 2, (5, 6), np.uint8) * 255, length)
-    with pytest.raises(ImageError, match='a mask is damaged'):
-        Canvas(SIZE, 0).draw({'shape_type': 'mask', 'points': [[0, 0], [1, 1]], 'mask': mask}, 1)

@@ -22,6 +22,23 @@ def test_a_recipe_that_was_written_can_be_read_again(tmp_path: Path) -> None:
     assert read_recipe(recipe_file(tmp_path / 'r.yaml')) == RECIPE
 
 
+@pytest.mark.parametrize(('text', 'reason'), [
+    ('[' * 5000, 'more than 100 levels'), ('seed: 9999-99-99', 'month must be in'),
+    ('seed: 1\nseed: 2', 'key "seed" is there twice, last in line 2'), ('a: &a [*a]', 'an alias refers to'),
+], ids=['too deep', 'no date', 'key twice', 'alias in itself'])
+def test_a_file_that_is_not_yaml_is_refused_in_one_line(text: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / 'r.yaml').write_text(text)
+    with pytest.raises(RecipeError, match=rf'cannot read recipe .*r.yaml: .*{reason}') as caught:
+        read_recipe(tmp_path / 'r.yaml')
+    assert '\n' not in str(caught.value)
+
+
+def test_a_named_pipe_is_no_recipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(RecipeError, match=r'cannot read recipe .*pipe: it is not a regular file'):
+        read_recipe(tmp_path / 'pipe')
+
+
 @pytest.mark.parametrize(('changes', 'reason'), [
     ({'batchsize': 4}, 'batchsize'),
     ({'seed': None}, 'seed'),
@@ -72,23 +89,6 @@ def test_an_invalid_recipe_is_refused_in_one_line(changes: dict[str, object], re
 def test_an_unknown_key_is_refused_with_a_list_of_known_keys(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r'unknown key batchsize; known keys: size, .*batch_size.*; in each stage: name'):
         read_recipe(recipe_file(tmp_path / 'r.yaml', batchsize=4))
-
-
-@pytest.mark.parametrize(('text', 'reason'), [
-    ('[' * 5000, 'more than 100 levels'), ('seed: 9999-99-99', 'month must be in'),
-    ('seed: 1\nseed: 2', 'key "seed" is there twice, last in line 2'), ('a: &a [*a]', 'an alias refers to'),
-], ids=['too deep', 'no date', 'key twice', 'alias in itself'])
-def test_a_file_that_is_not_yaml_is_refused_in_one_line(text: str, reason: str, tmp_path: Path) -> None:
-    (tmp_path / 'r.yaml').write_text(text)
-    with pytest.raises(RecipeError, match=rf'cannot read recipe .*r.yaml: .*{reason}') as caught:
-        read_recipe(tmp_path / 'r.yaml')
-    assert '\n' not in str(caught.value)
-
-
-def test_a_named_pipe_is_no_recipe(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / 'pipe')
-    with pytest.raises(RecipeError, match=r'cannot read recipe .*pipe: it is not a regular file'):
-        read_recipe(tmp_path / 'pipe')
 
 
 def test_changes_apply_to_every_section_of_a_recipe(tmp_path: Path) -> None:
