@@ -31,7 +31,6 @@ from typing import Any
 
 import numpy as np
 import rclpy
-import yaml
 from bench_robot import Key, Robot, labels_topic, other_subscriber, read_images
 from numpy.typing import NDArray
 from rclpy.signals import SignalHandlerOptions
@@ -39,6 +38,7 @@ from rclpy.signals import SignalHandlerOptions
 from enet_ros.engines.base import BACKENDS, PRECISIONS
 from enet_ros.errors import EnetError
 from enet_ros.files import write_json
+from enet_ros.parsing import parse_yaml
 from enet_ros.resources import default_model
 from enet_ros.ros.client import spinning
 from enet_ros.ros.node_process import running_node
@@ -157,7 +157,7 @@ def _parameter(text: str) -> tuple[str, object]:
     name, separator, value = text.partition(':=')
     if not (name and separator):
         raise argparse.ArgumentTypeError(f'{text} is not a parameter; use NAME:=VALUE')
-    return name, yaml.safe_load(value)
+    return name, parse_yaml(value)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from enet_ros.benchmark.tables import PAPER_SIZES
 from enet_ros.cli.arguments import positive_number
 from enet_ros.engines.base import PRELU_FORMS
 from enet_ros.files import write_bytes, write_json
+from enet_ros.parsing import read_json
 
 SIZE = '640x360'
 LINES = 400
@@ -127,10 +127,10 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 def _result(step: Step, out: Path) -> dict[str, Any] | None:
     """Return exit code and seconds of this step in an earlier or this run; None if it did not end."""
     try:
-        result: dict[str, Any] = json.loads((out / f'{step.name}.json').read_text(encoding='utf-8'))
+        result = read_json(out / f'{step.name}.json')
     except (OSError, ValueError):
         return None
-    return result if result.get('command') == list(step.command) else None
+    return result if isinstance(result, dict) and result.get('command') == list(step.command) else None
 
 
 def write_report(steps: Sequence[Step], out: Path) -> None:

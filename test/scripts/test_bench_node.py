@@ -48,3 +48,9 @@ def test_a_node_that_does_not_start_is_an_error() -> None:
     done = _bench('-p', 'overlay_alpha:=2.0')
     assert done.returncode == 1
     assert 'bench_node: the node stopped with exit code 2' in done.stderr
+
+
+def test_a_value_that_is_not_yaml_is_a_usage_error() -> None:
+    done = _bench('-p', 'width:=[')
+    assert done.returncode == 2 and 'Traceback' not in done.stderr
+    assert "argument -p: invalid _parameter value: 'width:=['" in done.stderr

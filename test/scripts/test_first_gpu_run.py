@@ -87,6 +87,13 @@ def test_failures_and_stops_are_reported_and_only_they_are_repeated(
     assert "''' now" in (tmp_path / 'report.md').read_text()
 
 
+@pytest.mark.parametrize('content', ['', '[]', '[' * 100_000], ids=['empty', 'list', 'too deep'])
+def test_a_step_whose_result_is_damaged_is_repeated(content: str, tmp_path: Path) -> None:
+    (tmp_path / 'good.json').write_text(content)
+    assert script.run_steps([_python('good', 'pass')], tmp_path, _soon())
+    assert _states(tmp_path) == ['done']
+
+
 def test_without_time_left_the_rest_is_not_run(tmp_path: Path) -> None:
     assert not script.run_steps([_python('a', 'print(1)')], tmp_path, time.monotonic())
     assert _states(tmp_path) == ['not run']
