@@ -61,5 +61,5 @@ def refusal(path: Path, error: Exception) -> str:
     }
     # rosbags looks up the format of message definitions in a table; other keys are numbers in a damaged file
     is_foreign = isinstance(error, KeyError) and isinstance(error.args[0], str)
-    reason = f'rosbags does not support {error}' if is_foreign else one_line(error)
-    return f'cannot read bag {path}: {reason}{remedies.get(path.suffix, "")}'
+    reason = f'rosbags does not support {error}' if is_foreign else one_line(error) + remedies.get(path.suffix, '')
+    return f'cannot read bag {path}: {reason}'

@@ -113,8 +113,8 @@ def test_an_unknown_id_is_named_and_leaves_no_dataset(published: Path, tmp_path:
 @pytest.mark.parametrize(('damage', 'reason'), [
     (lambda root: (root / 'valannot' / 'val1.png').unlink(), 'val1.png has no labels'),
     (lambda root: (root / 'val' / 'val1.png').unlink(), 'valannot holds 1 labels without an image, for example val1.png'),
-    (lambda root: (root / 'val' / 'val1.png').write_bytes(b'x'), 'val/val1.png is missing, damaged'),
-    (lambda root: (root / 'valannot' / 'val1.png').write_bytes(b'x'), 'valannot/val1.png is missing, damaged'),
+    (lambda root: (root / 'val' / 'val1.png').write_bytes(b'x'), 'val/val1.png is damaged'),
+    (lambda root: (root / 'valannot' / 'val1.png').write_bytes(b'x'), 'valannot/val1.png is damaged'),
     (lambda root: write_image(root / 'valannot' / 'val1.png', np.zeros((32, 40), np.uint8)), '48x32 but its labels'),
     (lambda root: write_image(root / 'valannot' / 'val1.png', np.zeros((32, 48, 3), np.uint8)), r'shape \(32, 48, 3\)'),
     (lambda root: [path.unlink() for path in (root / 'val').iterdir()], 'no PNG or JPEG images in .*val'),
