@@ -16,6 +16,7 @@ PACKAGE = 'enet_ros'
 LAYERS: tuple[tuple[str, ...], ...] = (
     ('errors', 'exit_codes', 'version'),
     ('labels', 'files', 'hardware', 'resources'),
+    ('parsing',),
     ('machine',),
     ('images',),
     ('network',),

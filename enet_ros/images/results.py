@@ -19,6 +19,7 @@ from enet_ros.errors import EnetError, ImageFileError, one_line
 from enet_ros.files import remove_temporaries, write_bytes
 from enet_ros.images.files import encode_image
 from enet_ros.images.frames import Frame, FrameSource
+from enet_ros.parsing import parse_json
 
 INDEX = 'index.csv'
 INDEX_COLUMNS = ('labels', 'source', 'topic', 'sec', 'nanosec')
@@ -175,7 +176,7 @@ def _read_record(path: Path) -> list[_Entry]:
     entries = []
     for line in lines:
         try:
-            fields = json.loads(line)
+            fields = parse_json(line)
             stamp = fields['origin'].pop('stamp')
             origin = _Origin(**fields.pop('origin'), stamp=tuple(stamp) if stamp else None)
             entries.append(_Entry(**fields, origin=origin))

@@ -10,17 +10,20 @@ from typing import ClassVar, Literal
 
 SIZE_MULTIPLE = 8
 """Image width and height must be multiples of this: ENet's encoder halves them three times."""
+LARGEST_SIDE = 8192
+"""Largest width and height of a network, in pixels: 8K video is 7680x4320."""
 
 
 def is_valid_size(size: tuple[int, int], smallest: int = SIZE_MULTIPLE) -> bool:
-    """Return whether width and height are multiples of `SIZE_MULTIPLE` and at least `smallest`, in pixels."""
-    return all(side >= smallest and side % SIZE_MULTIPLE == 0 for side in size)
+    """Return whether width and height are multiples of `SIZE_MULTIPLE` from `smallest` to `LARGEST_SIDE`, in pixels."""
+    return all(smallest <= side <= LARGEST_SIDE and side % SIZE_MULTIPLE == 0 for side in size)
 
 
 def describe_sizes(near: tuple[int, int], smallest: int = SIZE_MULTIPLE) -> str:
     """Return the size rule for an error message, with the valid size that is nearest to `near` (width, height)."""
-    width, height = (max(smallest, round(side / SIZE_MULTIPLE) * SIZE_MULTIPLE) for side in near)
-    return f'width and height must be multiples of {SIZE_MULTIPLE}, at least {smallest}, for example {width}x{height}'
+    width, height = (min(max(smallest, round(side / SIZE_MULTIPLE) * SIZE_MULTIPLE), LARGEST_SIDE) for side in near)
+    return (f'width and height must be multiples of {SIZE_MULTIPLE}, at least {smallest}, for example {width}x{height}, '
+            f'and at most {LARGEST_SIDE}')
 
 
 @dataclass(frozen=True)

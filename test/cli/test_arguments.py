@@ -31,6 +31,7 @@ def test_arguments_are_read() -> None:
     (size, '640', '"640" is not a size'),
     (size, '640x360x3', '"640x360x3" is not a size'),
     (size, '100x64', '100x64: .*multiples of 8'),
+    (size, '65536x65536', '65536x65536: .*at most 8192'),
     (size, '0x64', '0x64: .*at least 8'),
     (size, '-64x64', '-64x64: .*at least 8'),
     (positive_integer, '0', '"0" is not an integer of at least 1'),

@@ -253,6 +253,14 @@ def test_a_name_that_is_too_long_for_a_file_is_refused_before_anything_of_it_is_
     assert [len(name) for name in labels(out)] == [251]
 
 
+def test_a_damaged_record_is_not_an_error(tmp_path: Path) -> None:
+    out, source = tmp_path / 'out', folder(tmp_path / 'in', 'a.png')
+    out.mkdir()
+    (out / '.enet_segment.jsonl').write_bytes(b'[' * 100_000 + b'\n{"origin": 1}\n\xff\n')
+    write(out, [source])
+    assert labels(out) == ['a']
+
+
 def test_names_that_are_not_utf8_survive(tmp_path: Path) -> None:
     name = b'caf\xe9.png'.decode('utf-8', 'surrogateescape')
     (tmp_path / 'in').mkdir()

@@ -19,12 +19,16 @@ def test_every_network_is_created_from_its_architecture(name: str) -> None:
 
 
 @pytest.mark.parametrize(('size', 'smallest', 'valid'), [
-    ((640, 360), 8, True), ((8, 8), 8, True), ((0, 8), 8, False), ((644, 360), 8, False), ((96, 24), 32, False),
+    ((640, 360), 8, True), ((8, 8), 8, True), ((0, 8), 8, False),
+    ((644, 360), 8, False), ((96, 24), 32, False), ((8192, 8), 8, True),
+    ((8, 8200), 8, False), ((65536, 65536), 8, False),
 ])
 def test_sizes_are_multiples_of_8_and_not_below_the_smallest(size: tuple[int, int], smallest: int, valid: bool) -> None:
     assert is_valid_size(size, smallest) is valid
 
 
-@pytest.mark.parametrize(('near', 'smallest', 'example'), [((644, 361), 8, '640x360'), ((3, 200), 32, '32x200')])
+@pytest.mark.parametrize(('near', 'smallest', 'example'), [
+    ((644, 361), 8, '640x360'), ((3, 200), 32, '32x200'), ((65536, 10**30), 8, '8192x8192'),
+])
 def test_the_size_rule_names_the_nearest_valid_size(near: tuple[int, int], smallest: int, example: str) -> None:
     assert f'at least {smallest}, for example {example}' in describe_sizes(near, smallest)
