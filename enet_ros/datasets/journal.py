@@ -10,6 +10,7 @@ from types import TracebackType
 
 from enet_ros.errors import EnetError, one_line
 from enet_ros.files import replacing
+from enet_ros.parsing import parse_json
 
 JOURNAL = '.unfinished.jsonl'
 """Name of the file in the folder of an unfinished conversion."""
@@ -34,10 +35,10 @@ class Journal:
         lines = _lines(path)
         for line in lines[1:] if lines[:1] == kept else []:
             try:
-                split, name, stamp, counts = json.loads(line)
-            except ValueError:  # the process was killed while it wrote the last line
+                split, name, stamp, counts = parse_json(line)
+                self._done[str(split), str(name)] = stamp, [int(count) for count in counts]
+            except (TypeError, ValueError, OverflowError):  # the process was killed while it wrote the last line
                 break
-            self._done[split, name] = stamp, counts
             kept.append(line)
         with replacing(path) as temporary:
             temporary.write_text('\n'.join([*kept, '']), encoding='utf-8')
@@ -83,7 +84,7 @@ class Journal:
 def is_journal(path: Path) -> bool:
     """Return whether `path` is a journal of this package, also one of an earlier format."""
     try:
-        *_, names, colors, settings, link = json.loads(_lines(path)[0])
+        *_, names, colors, settings, link = parse_json(_lines(path)[0])
     except (IndexError, TypeError, ValueError):
         return False
     return isinstance(names, list) and isinstance(colors, list) and isinstance(settings, str) and isinstance(link, bool)

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import cv2
-import yaml
 
-from enet_ros.errors import DatasetError, EnetError, one_line, quoted
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that a mapping has twice, of which YAML would keep the last."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 - so in the stubs of PyYAML
-        """Read a mapping."""
-        node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if (key.tag, key.value) in seen:
-                    raise ValueError(f'key {quoted(key.value)} is there twice, last in line {key.start_mark.line + 1}')
-                seen.add((key.tag, key.value))
-        return node
+from enet_ros.errors import DatasetError, EnetError, one_line
+from enet_ros.parsing import read_json as load_json
+from enet_ros.parsing import read_yaml as load_yaml
 
 
 def read_yaml(path: Path, remedy: str) -> dict[str, Any]:
@@ -36,7 +21,7 @@ def read_yaml(path: Path, remedy: str) -> dict[str, Any]:
         DatasetError: the file cannot be read or holds something else.
 
     """
-    return _read(path, lambda text: yaml.load(text, _Loader), remedy)
+    return _read(path, load_yaml, remedy)
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
@@ -46,13 +31,13 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         DatasetError: the file cannot be read or holds something else.
 
     """
-    return _read(path, json.loads, remedy)
+    return _read(path, load_json, remedy)
 
 
-def _read(path: Path, load: Callable[[str], object], remedy: str) -> dict[str, Any]:
+def _read(path: Path, load: Callable[[Path], object], remedy: str) -> dict[str, Any]:
     try:
-        fields = load(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        fields = load(path)
+    except (OSError, ValueError) as error:
         raise DatasetError(f'cannot read {path}: {one_line(error)}; {remedy}') from error
     if not isinstance(fields, dict):
         raise DatasetError(f'{path} is not valid: it must hold keys with values; {remedy}')

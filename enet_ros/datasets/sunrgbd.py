@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -53,8 +52,8 @@ def find_sunrgbd(root: Path, choice: Choice | None = None) -> SourceDataset:
             'SUNRGBD/ and SUNRGBDtoolbox/'
         )
 
-    def to_ids(pair: Pair, _: Size) -> NDArray[np.uint8]:
-        return _read_toolbox(pair.labels_path, indices[pair.name]) if indices else _CODING.read(pair.labels_path)
+    def to_ids(pair: Pair, size: Size) -> NDArray[np.uint8]:
+        return _read_toolbox(pair.labels_path, indices[pair.name], size) if indices else _CODING.read(pair.labels_path)
 
     return SourceDataset(
         'sunrgbd', SUNRGBD, hold_out(splits, choice), to_ids,
@@ -112,16 +111,19 @@ def _read_mat(path: Path, variable: str) -> list[Any]:
     try:
         values = scipy_io.loadmat(path, squeeze_me=True, struct_as_record=False, variable_names=[variable])[variable]
         return np.atleast_1d(values).tolist()
-    except (OSError, ValueError, KeyError, NotImplementedError, zlib.error) as error:
+    except Exception as error:  # SciPy raises exceptions of many types for a damaged file
         raise DatasetError(f'cannot read {variable} from {path}: {one_line(error)}; {_REMEDY}') from error
 
 
-def _read_toolbox(path: Path, index: int) -> NDArray[np.uint8]:
+def _read_toolbox(path: Path, index: int, size: Size) -> NDArray[np.uint8]:
     h5py = import_optional('h5py', _PURPOSE)
     try:
         with h5py.File(path) as file:
-            labels = file[file['SUNRGBD2Dseg']['seglabel'][index, 0]][()].T  # MATLAB stores columns first
-    except (OSError, KeyError, ValueError, IndexError) as error:
+            stored = file[file['SUNRGBD2Dseg']['seglabel'][index, 0]]  # MATLAB stores columns first
+            if stored.shape[::-1] != size:  # before memory is allocated
+                raise ValueError(f'they have shape {stored.shape[::-1]}, but the image has {size}')
+            labels = stored[()].T
+    except Exception as error:  # likewise h5py
         raise DatasetError(f'cannot read labels {index} from {path}: {one_line(error)}; {_REMEDY}') from error
     if labels.min() < 0 or labels.max() > len(SUNRGBD):
         raise DatasetError(f'labels {index} of {path} are {labels.min()} to {labels.max()} but must be 0 to {len(SUNRGBD)}: '

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import yaml
-
 from enet_ros.errors import UsageError, one_line, quoted
+from enet_ros.parsing import read_yaml
 from enet_ros.ros.settings import camera_names
 
 
@@ -40,8 +39,8 @@ def read_cameras(file: Path) -> list[CameraTopics]:
 
     """
     try:
-        entries = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        entries = read_yaml(file)
+    except (OSError, ValueError) as error:
         raise UsageError(f'list of cameras {file}: {one_line(error)}') from error
     if not isinstance(entries, list) or not entries:
         raise UsageError(f'list of cameras {file}: must be a list such as [{{name: front, image_topic: /front/image_raw}}]')

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import dacite
-import yaml
 
 from enet_ros.datasets.prepared import SPLITS
 from enet_ros.errors import EnetError, RecipeError, one_line
 from enet_ros.network.architecture import ARCHITECTURES, Architecture, describe_sizes, is_valid_size
+from enet_ros.parsing import parse_yaml, read_yaml
 from enet_ros.training.augmentation import ColorJitter
 
 PARTS = {'encoder': 'enet'}
@@ -152,10 +152,10 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
 
     """
     try:
-        fields: Any = yaml.safe_load(path.read_text(encoding='utf-8'))
+        fields: Any = read_yaml(path)
     except FileNotFoundError as error:
         raise RecipeError(f'there is no recipe {path}: check the path') from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         raise RecipeError(f'cannot read recipe {path}: {one_line(error)}') from error
     if not isinstance(fields, dict):
         raise RecipeError(f'recipe {path} is not a mapping of keys to values: see config/train for examples')
@@ -197,8 +197,8 @@ def _change(fields: dict[str, Any], change: str) -> None:
     """Apply one KEY=VALUE change to a recipe read from YAML. KEY has the names of stages."""
     key, equals, text = change.partition('=')
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = parse_yaml(text)
+    except ValueError:
         equals = ''
     if not equals:
         raise RecipeError(f'"{change}" is not a change: use KEY=VALUE, for example stages.decoder.epochs=10')

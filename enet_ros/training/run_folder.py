@@ -98,8 +98,8 @@ def identify_run(out: Path, recipe: Recipe, dataset: Dataset, resume: bool, star
     there, here = (_flat(_without_rates(one)) for one in (_read_identity(path), json.loads(text)))
     if differing := [key for key in {**there, **here} if there.get(key) != here.get(key)]:
         raise TrainingError(
-            f'{out} holds a run of another recipe or dataset, first difference: {differing[0]} is '
-            f'{there.get(differing[0])} there and {here.get(differing[0])} here; resume without --config, --set and '
+            f'{out} holds a run of another recipe or dataset, first difference: {differing[0]:.80} is '
+            f'{there.get(differing[0])!s:.80} there and {here.get(differing[0])!s:.80} here; resume without --config, --set and '
             '--weights, or use another folder'
         )
     return text
