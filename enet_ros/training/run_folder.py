@@ -99,8 +99,8 @@ def identify_run(out: Path, recipe: Recipe, dataset: Dataset, resume: bool, star
     if differing := [key for key in {**there, **here} if there.get(key) != here.get(key)]:
         raise TrainingError(
             f'{out} holds a run of another recipe or dataset, first difference: {differing[0]:.80} is '
-            f'{there.get(differing[0])!s:.80} there and {here.get(differing[0])!s:.80} here; resume without --config, --set and '
-            '--weights, or use another folder'
+            f'{there.get(differing[0])!s:.80} there and {here.get(differing[0])!s:.80} here; resume without --config, '
+            '--set and --weights, or use another folder'
         )
     return text
 

@@ -6,13 +6,14 @@ import pytest
 from fuzz_inputs import COUNTS
 from hypothesis import HealthCheck, Phase, settings
 
-# each example replaces the files of the one before, so that fixtures of a function may be shared by all
-_SUPPRESSED = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example)
-settings.register_profile('short', max_examples=60, derandomize=True, deadline=None, database=None,
+# each example replaces the files of the one before, so that all examples may share the fixtures of a function
+_SUPPRESSED = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large,
+               HealthCheck.large_base_example)
+# the same inputs in each run; without the search for a smaller input that fails, too, which can take minutes
+settings.register_profile('short', max_examples=25, derandomize=True, deadline=None, database=None,
                           phases=(Phase.explicit, Phase.generate), suppress_health_check=_SUPPRESSED)
-# scripts/fuzz.sh: a round of many; it gives each round a seed, and repeats rounds until the time is over
-settings.register_profile('long', max_examples=500, deadline=None, database=None, print_blob=True,
-                          suppress_health_check=_SUPPRESSED)
+# a round of scripts/fuzz.sh, which repeats rounds with other seeds until its time is over
+settings.register_profile('long', max_examples=100, deadline=None, database=None, suppress_health_check=_SUPPRESSED)
 settings.load_profile('short')
 
 

@@ -16,7 +16,7 @@ import pytest
 import scipy.io
 import yaml
 from dataset_files import CLASSES, write_json, write_labels, write_pair, write_photo
-from fuzz_inputs import damaged, json_files, raw, reads, texts, yaml_files
+from fuzz_inputs import damaged, json_files, reads, texts, yaml_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,11 +58,12 @@ _SEGMENTATIONS = [
     {'size': [8, 10], 'counts': ':0d0b1'},
 ]
 _COCO = {
-    'images': [{'id': number, 'file_name': name, 'height': 8, 'width': 10} for number, name in enumerate(('a.jpg', 'b.jpg'))],
+    'images': [{'id': 0, 'file_name': 'a.jpg', 'height': 8, 'width': 10},
+               {'id': 1, 'file_name': 'b.jpg', 'height': 8, 'width': 10}],
     'categories': [{'id': 1, 'name': 'box'}, {'id': 2, 'name': 'person'}, {'id': 3, 'name': 'crate'}],
     'annotations': [
-        {'id': number, 'image_id': number % 2, 'category_id': 1 + number % 3, 'iscrowd': int(number == 3), 'segmentation': area}
-        for number, area in enumerate(_SEGMENTATIONS)],
+        {'id': number, 'image_id': number % 2, 'category_id': 1 + number % 3, 'iscrowd': int(number > 2),
+         'segmentation': area} for number, area in enumerate(_SEGMENTATIONS)],
 }
 
 
@@ -75,9 +76,11 @@ def test_coco_is_converted_or_refused(content: bytes, tmp_path: Path) -> None:
     _convert(tmp_path, lambda root, classes: find_coco(root, classes, None))
 
 
-_POINTS = {'polygon': [[1, 1], [8, 1.5], [8, 6]], 'rectangle': [[1, 1], [5, 5]], 'circle': [[4, 4], [6, 4]], 'point': [[3, 3]],
-           'line': [[0, 0], [9, 7]], 'linestrip': [[0, 0], [9, 7], [3, 3]], 'mask': [[2, 2], [6, 5]],
-           'oriented_rectangle': [[1, 1], [8, 1], [8, 6], [1, 6]]}
+_POINTS = {
+    'polygon': [[1, 1], [8, 1.5], [8, 6]], 'rectangle': [[1, 1], [5, 5]], 'circle': [[4, 4], [6, 4]], 'point': [[3, 3]],
+    'line': [[0, 0], [9, 7]], 'linestrip': [[0, 0], [9, 7], [3, 3]], 'mask': [[2, 2], [6, 5]],
+    'oriented_rectangle': [[1, 1], [8, 1], [8, 6], [1, 6]],
+}
 _LABELME = {
     'version': '5.5.0', 'flags': {}, 'imagePath': 'a.jpg', 'imageData': None, 'imageHeight': 8, 'imageWidth': 10,
     'shapes': [{'label': 'box', 'points': points, 'shape_type': kind, 'group_id': None, 'flags': {}, 'mask': _MASK}
@@ -116,7 +119,9 @@ _IDS = np.array([[1, 2, 3, 7, 0]], np.uint8)
 
 @given(data=st.data(), image=st.sampled_from((_IDS, _IDS.astype(np.uint16), np.dstack([_IDS] * 3), np.dstack([_IDS] * 4))),
        file=st.sampled_from(('images/a.jpg', 'labels/a.png')))
-def test_images_and_labels_are_converted_or_refused(data: st.DataObject, image: np.ndarray, file: str, tmp_path: Path) -> None:
+def test_images_and_labels_are_converted_or_refused(
+    data: st.DataObject, image: np.ndarray, file: str, tmp_path: Path
+) -> None:
     for name in ('a', 'b'):
         write_pair(tmp_path / 'source', name, _IDS)
     (tmp_path / 'source' / 'labels' / 'a.png').write_bytes(cv2.imencode('.png', image)[1].tobytes())
@@ -133,8 +138,10 @@ def test_a_classes_file_is_read_or_refused(content: bytes, path: Path) -> None:
         assert classes.labels.palette().shape == (256, 3)
 
 
-_DATASET = {'name': 'yard', 'source': 'drawn', 'license': 'free', 'names': ['ground', 'box'], 'colors': [[1, 2, 3], [4, 5, 6]],
-            'pixels': {'train': [10, 20], 'val': [raw('0'), raw('3')]}}
+_DATASET = {
+    'name': 'yard', 'source': 'drawn', 'license': 'free', 'names': ['ground', 'box'], 'colors': [[1, 2, 3], [4, 5, 6]],
+    'pixels': {'train': [10, 20], 'val': [0, 3]},
+}
 
 
 @given(content=yaml_files(_DATASET))
@@ -155,8 +162,8 @@ def test_the_journal_of_a_conversion_is_read_or_refused(data: st.DataObject, tmp
     source = find_folder(tmp_path / 'source', tmp_path / 'classes.yaml', None)
     (pair,) = source.splits['train']
     first = [2, source.name, source.labels.names, source.labels.colors, source.settings, False]
-    entry = ['train', pair.name, [number for path in pair.files for number in (path.stat().st_size, path.stat().st_mtime_ns)],
-             [1, 1, 1]]
+    stamp = [number for path in pair.files for number in (path.stat().st_size, path.stat().st_mtime_ns)]
+    entry = ['train', pair.name, stamp, [1, 1, 1]]
     target = tmp_path / f'target{next(_NUMBERS)}'
     for path in targets(target, 'train', pair):
         write_photo(path)
