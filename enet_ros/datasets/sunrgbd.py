@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from enet_ros.datasets.coding import Coding
 from enet_ros.datasets.optional import import_optional
+from enet_ros.datasets.parsing import parsing
 from enet_ros.datasets.prepared import some_images
 from enet_ros.datasets.source import Pair, Size, SourceDataset
 from enet_ros.datasets.splitting import Choice, hold_out
@@ -87,11 +88,13 @@ def _number(path: Path) -> int:
 def _find_toolbox(root: Path) -> tuple[dict[str, list[Pair]], dict[str, int]]:
     """Return the pairs of each split, and the index of the labels of each name."""
     import_optional('h5py', _PURPOSE)  # before the slow part
-    train = {_scene(folder) for folder in _read_mat(root / _SPLIT_MAT, 'alltrain')}
+    with parsing(root / _SPLIT_MAT, _REMEDY):
+        train = {_scene(folder) for folder in _read_mat(root / _SPLIT_MAT, 'alltrain')}
     splits: dict[str, list[Pair]] = {'train': [], 'test': []}
     indices = {}
     for index, meta in enumerate(_read_mat(root / _META_MAT, 'SUNRGBDMeta')):
-        path = PurePosixPath(meta.rgbpath)
+        with parsing(root / _META_MAT, _REMEDY):
+            path = PurePosixPath(meta.rgbpath)
         scene = _scene(str(path.parent.parent))
         # each folder holds one image, and the names of the images repeat
         pair = Pair(root.joinpath('SUNRGBD', *scene, 'image', path.name), root / _LABELS_MAT, '_'.join(scene))

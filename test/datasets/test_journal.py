@@ -60,13 +60,22 @@ def test_a_line_that_is_cut_off_is_dropped(path: Path) -> None:
     assert found(path) == [[5, 1], [6, 0]]
 
 
+@pytest.mark.parametrize('line', [
+    '[' * 5000, '[["train"], "b", [], []]', '["val", "b", [120, 7, 80, 9], null]', '["val", "b", [120, 7, 80, 9], [1e999]]',
+], ids=['nested', 'split', 'counts', 'infinite'])
+def test_a_line_that_is_damaged_is_dropped(line: str, path: Path) -> None:
+    path.write_text('\n'.join([*path.read_text().splitlines()[:-1], line]))
+    assert found(path) == [[5, 1], None]
+
+
 def test_a_journal_of_an_earlier_version_is_dropped(path: Path) -> None:
     figures = {'counts': [5, 1], 'mean': [0.1, 0.2, 0.3], 'squares': [0.1, 0.2, 0.3]}
     path.write_text('\n'.join(map(json.dumps, (IDENTITY, ['train', 'a', STAMP, figures]))) + '\n')
     assert found(path) == [None, None]
 
 
-@pytest.mark.parametrize('content', [b'', b'\xff\xfe', b'{', b'{}\n'], ids=['empty', 'binary', 'half a line', 'other JSON'])
+@pytest.mark.parametrize('content', [b'', b'\xff\xfe', b'{', b'{}\n', b'[' * 5000],
+                         ids=['empty', 'binary', 'half a line', 'other JSON', 'nested'])
 def test_a_file_that_is_not_a_journal_is_replaced(content: bytes, path: Path) -> None:
     path.write_bytes(content)
     assert found(path) == [None, None]

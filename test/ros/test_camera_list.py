@@ -30,6 +30,8 @@ def test_the_shipped_list_is_valid() -> None:
     ('', 'must be a list such as'),
     ('a: 1', 'must be a list such as'),
     ('[', 'while parsing'),
+    ('2001-01-01 00:00:00 +99:99', 'offset must be'),
+    ('[' * 5000, 'more than 100 levels'),
     ('- front', 'entry 1: "front" must have name, image_topic, camera_info_topic'),
     ('- {name: front}', 'entry 1: image_topic is missing'),
     ('- {image_topic: /x}', 'entry 1: name is missing'),
@@ -38,7 +40,10 @@ def test_the_shipped_list_is_valid() -> None:
     ('- {name: a, image_topic: /x}\n- {name: a, image_topic: /y}', '"a" is there twice'),
     ('- {name: front left, image_topic: /x}', '"front left" cannot be part of a topic'),
     ('- {name: "a,b", image_topic: /x}', 'a name has a comma'),
-], ids=['empty', 'mapping', 'syntax', 'text', 'no-topic', 'no-name', 'unknown-key', 'number', 'twice', 'space', 'comma'])
+], ids=[
+    'empty', 'mapping', 'syntax', 'time', 'nested', 'text', 'no-topic', 'no-name', 'unknown-key', 'number', 'twice', 'space',
+    'comma',
+])
 def test_a_bad_list_is_refused_in_one_line(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / 'cameras.yaml').write_text(text)
     with pytest.raises(UsageError) as caught:
