@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,11 +29,12 @@ def main() -> int:
     end = time.monotonic() + 60 * args.minutes
     totals: Counter[str] = Counter()
     failed = False
-    while True:
-        seed = secrets.randbits(32) if args.seed is None else args.seed
-        failed |= _run(seed, None if args.seed is not None else end - time.monotonic(), pytest, totals)
-        if args.seed is not None or time.monotonic() >= end:
-            break
+    with suppress(KeyboardInterrupt):
+        while True:
+            seed = secrets.randbits(32) if args.seed is None else args.seed
+            failed |= _run(seed, None if args.seed is not None else end - time.monotonic(), pytest, totals)
+            if args.seed is not None or time.monotonic() >= end:
+                break
     for name, count in sorted(totals.items()):
         print(f'{count:9} {name}')
     return int(failed)
@@ -48,9 +50,10 @@ def _run(seed: int, seconds: float | None, pytest: Sequence[str], totals: Counte
         process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
         try:
             code = process.wait(seconds)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)  # pytest reports what it has done
-            code = process.wait()
+            process.wait()
+            code = 0
     text = log.read_text(encoding='utf-8', errors='replace')
     for read, refused, test in _COUNTS.findall(text):
         totals.update({f'{test}: read': int(read), f'{test}: refused': int(refused), 'all': int(read) + int(refused)})
@@ -59,11 +62,12 @@ def _run(seed: int, seconds: float | None, pytest: Sequence[str], totals: Counte
     for test in failures:
         name = test.rpartition('::')[2].partition('[')[0]
         print(f'  {test}: see {log}, repeat with: scripts/fuzz.sh --seed {seed} -k {name}')
-    if code not in (0, 1, 2):  # a crash, or arguments that pytest refuses
+    crashed = code not in (0, 1)
+    if crashed:  # a crash, or arguments that pytest refuses
         print(f'  pytest ended with {code}: see {log}, repeat with: scripts/fuzz.sh --seed {seed}')
     elif not failures:
         log.unlink()
-    return bool(failures) or code not in (0, 1, 2)
+    return crashed or bool(failures)
 
 
 if __name__ == '__main__':

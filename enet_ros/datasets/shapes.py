@@ -15,6 +15,7 @@ from enet_ros.datasets.annotations import check_corners
 from enet_ros.datasets.optional import import_optional
 from enet_ros.datasets.source import Size
 from enet_ros.errors import quoted
+from enet_ros.images.files import decode_file
 from enet_ros.images.image_header import is_png, read_header
 
 _LINE_WIDTH, _POINT_RADIUS = 10, 5  # pixels, as in labelme's shape_to_mask
@@ -59,7 +60,8 @@ class Canvas:
         """Draw a shape, with its outline, as label id `index` over earlier shapes. The center of the first pixel is (0, 0).
 
         Raises:
-            AttributeError, KeyError, TypeError, ValueError: the type is unknown, or corners or mask cannot be used.
+            AttributeError, ImageError, KeyError, TypeError, ValueError: the type is unknown, or corners or mask cannot be
+                used.
 
         """
         kind = shape.get('shape_type') or 'polygon'
@@ -95,7 +97,5 @@ class Canvas:
         header = read_header(data)
         if header.width > self._image.width or header.height > self._image.height:  # before memory is allocated
             raise ValueError(f'a mask has {header.width}x{header.height} pixels, more than the image')
-        mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-        if mask is None:
-            raise ValueError('a mask is damaged')
+        mask = decode_file(data, cv2.IMREAD_GRAYSCALE, 'a mask')
         self._image.paste(index, tuple(corner.astype(int).tolist()), self._from_array(mask > 0))

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 import dacite
 
 from enet_ros.datasets.prepared import SPLITS
-from enet_ros.errors import EnetError, RecipeError, one_line, printable
+from enet_ros.errors import EnetError, RecipeError, one_line, printable, quoted
 from enet_ros.network.architecture import ARCHITECTURES, Architecture, describe_sizes, is_valid_size
 from enet_ros.parsing import parse_yaml, read_yaml
 from enet_ros.training.augmentation import ColorJitter
@@ -202,17 +202,17 @@ def _change(fields: dict[str, Any], change: str) -> None:
     except ValueError:
         equals = ''
     if not equals:
-        raise RecipeError(f'"{change}" is not a change: use KEY=VALUE, for example stages.decoder.epochs=10')
+        raise RecipeError(f'{quoted(change)} is not a change: use KEY=VALUE, for example stages.decoder.epochs=10')
     *parents, last = key.split('.')
     place: Any = fields
     for name in parents:
         if isinstance(place, list):
             place = {stage.get('name'): stage for stage in place if isinstance(stage, dict)}
         if not isinstance(place.get(name), (dict, list)):
-            raise RecipeError(f'"{change}": the recipe has no section {name}; choose from {_names(place)}')
+            raise RecipeError(f'{quoted(change)}: the recipe has no section {printable(name)}; choose from {_names(place)}')
         place = place[name]
     if not isinstance(place, dict) or last not in place:
-        raise RecipeError(f'"{change}": there is no key {last}; choose from {_names(place)}')
+        raise RecipeError(f'{quoted(change)}: there is no key {printable(last)}; choose from {_names(place)}')
     place[last] = value
 
 

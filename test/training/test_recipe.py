@@ -93,6 +93,9 @@ def test_changes_apply_to_every_section_of_a_recipe(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(('change', 'reason'), [
     ('seed', 'use KEY=VALUE'),
+    ('\n', 'use KEY=VALUE'),
+    ('a\n=1', 'no key'),
+    ('a\n.b=1', 'no section'),
     ('seed=[', 'use KEY=VALUE'),
     ('sed=1', 'no key sed; choose from .*seed'),
     ('stages.decode.epochs=1', 'no section decode; choose from encoder, decoder'),
