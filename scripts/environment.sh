@@ -1,5 +1,6 @@
 # Source this file, then call `prepare_environment [NAME...]`: it creates .venv if necessary, installs the pinned requirements
-# (those for running, and requirements/NAME.txt) and this package into it if they changed, and activates it.
+# (those for running, and requirements/NAME.txt) and this package into it if they changed, and activates it. With `train`, it
+# installs PyTorch: without CUDA, or with CUDA if there is an NVIDIA GPU; ENET_TORCH=cpu or cuda chooses.
 
 ENET_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
@@ -22,6 +23,11 @@ prepare_environment() {
     if [ -n "${ROS_DISTRO:-}" ]; then
         requirements=(build ros-extra "$@")
     fi
+    if [[ " $* " = *" train "* ]]; then
+        local torch=cpu
+        if [ -e /dev/nvidiactl ]; then torch=cuda; fi
+        requirements+=("torch-${ENET_TORCH:-$torch}")
+    fi
     if [ ! -x "$venv/bin/python" ]; then
         python3 -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' || {
             echo "$(python3 --version 2>&1) is not supported: install Python 3.10 to 3.14" >&2
@@ -39,7 +45,11 @@ prepare_environment() {
         file="$ENET_ROOT/requirements/$name.txt"
         if ! cmp -s "$file" "$venv/installed-$name.txt"; then
             echo "installing requirements/$name.txt ..."
-            "${pip[@]}" -r "$file" || return 1
+            # the files list everything, with hashes: nothing else is resolved, and nothing without a hash is installed. The
+            # file of PyTorch's CPU build has none, which pip would refuse
+            local hashes=--require-hashes
+            if [ "$name" = torch-cpu ]; then hashes=; fi
+            "${pip[@]}" --no-deps $hashes -r "$file" || return 1
             cp "$file" "$venv/installed-$name.txt"
         fi
     done

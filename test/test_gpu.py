@@ -21,7 +21,7 @@ from recipes import RECIPE
 
 from enet_ros.cli.main import main
 from enet_ros.datasets.prepared import Dataset
-from enet_ros.engines.base import Engine, EngineSpec, Prediction
+from enet_ros.engines.base import PRELU_FORMS, BuildOptions, Engine, EngineSpec, Prediction
 from enet_ros.engines.cache import store_engine
 from enet_ros.engines.create import create_engine
 from enet_ros.engines.verification import CONFIDENCE_TOLERANCE, check_images
@@ -104,15 +104,19 @@ def test_every_engine_gives_the_confidence_of_pytorch(backend: str, precision: s
 
 
 @pytest.mark.parametrize('way', ['torch2trt', 'parser'])
+@pytest.mark.parametrize('prelu', PRELU_FORMS)
 @pytest.mark.parametrize('precision', ['fp32', 'fp16'])
-def test_tensorrt_gives_the_labels_of_pytorch_in_both_ways(way: str, precision: str, model: ModelFile) -> None:
+def test_tensorrt_gives_the_labels_of_pytorch_in_both_ways(way: str, prelu: str, precision: str, model: ModelFile) -> None:
     _need_tensorrt()
     build = import_module('enet_ros.engines.tensorrt.build').build
     if way == 'torch2trt' and import_module('enet_ros.engines.tensorrt.network').builder_name(precision) != way:
         pytest.skip('needs torch2trt and TensorRT 8.6 to 10')
     spec = EngineSpec('tensorrt', precision, *SIZE)
     gpu = import_module('enet_ros.engines.tensorrt.gpu').find_gpu()
-    assert _agreement(gpu.start(build(model, spec, way=way), spec).infer, model) >= 0.995
+    engine = build(model, spec, None, BuildOptions(prelu=prelu), way=way)
+    assert _agreement(gpu.start(engine, spec).infer, model) >= 0.995
+    times = gpu.profile(engine, spec)
+    assert len(times) > 50 and sum(times.values()) > 0
 
 
 @pytest.mark.parametrize(('backend', 'precision'), [('torch', 'fp16'), TENSORRT])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from enet_ros.errors import EnetError
-from enet_ros.hardware import check_compiler, cpu_flags, cpu_has_bf16, cpu_info, cpu_name
+from enet_ros.hardware import check_compiler, cpu_flags, cpu_has_bf16, cpu_info, cpu_name, cpu_saturates_int8
 
 X86 = '''processor\t: 0
 model name\t: AMD EPYC 9R14
@@ -46,6 +46,15 @@ def test_an_arm_cpu_has_features_and_is_named_by_its_architecture(cpuinfo: Path)
 def test_bf16_needs_an_instruction_that_computes_in_it(more: str, has: bool, cpuinfo: Path) -> None:
     cpuinfo.write_text(X86.format(more=more))
     assert cpu_has_bf16(cpuinfo) is has
+
+
+@pytest.mark.parametrize(('cpu', 'saturates'), [
+    (X86.format(more=''), True), (X86.format(more='avx512_vnni'), False), (X86.format(more='avx_vnni'), False),
+    (X86.format(more='amx_int8'), False), (ARM, False),
+], ids=['AVX2', 'AVX-512 VNNI', 'AVX VNNI', 'AMX', 'Arm'])
+def test_only_x86_cpus_without_vnni_saturate_sums_of_int8(cpu: str, saturates: bool, cpuinfo: Path) -> None:
+    cpuinfo.write_text(cpu)
+    assert cpu_saturates_int8(cpuinfo) is saturates
 
 
 def test_a_system_without_cpuinfo_has_no_flags(cpuinfo: Path) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from enet_ros.cli.arguments import add_segmenter_arguments
-from enet_ros.engines.base import EngineSpec
+from enet_ros.cli.arguments import add_segmenter_arguments, positive_integer
+from enet_ros.engines.base import PRELU_FORMS, BuildOptions, EngineSpec
 from enet_ros.engines.cache import check_cache
 from enet_ros.engines.create import backends_by_speed, create_engine
 from enet_ros.engines.int8 import MAXIMUM_IMAGES, check_packages
@@ -39,7 +39,17 @@ def add_command(commands: Commands) -> None:
     parser.add_argument('--calibration', type=Path, metavar='PATH',
                         help='images to calibrate precision int8 with: a folder, a video, a bag, or a prepared dataset or '
                              'split')
-    parser.add_argument('--force', action='store_true', help='build the engine even if the cache holds it (tensorrt)')
+    tensorrt, defaults = parser.add_argument_group('options of backend tensorrt'), BuildOptions()
+    tensorrt.add_argument('--force', action='store_true',
+                          help='build the engine even if the cache holds it; any of the following options does, too')
+    tensorrt.add_argument('--workspace', type=positive_integer, default=defaults.workspace, metavar='MIB',
+                          help='maximum GPU memory in MiB for intermediate results within a layer; on a Jetson it is the '
+                               f"system's memory (default: {defaults.workspace})")
+    tensorrt.add_argument('--optimization-level', type=int, choices=range(6), default=defaults.optimization_level,
+                          help=f'0 builds fastest, 5 tries most kernels (default: {defaults.optimization_level})')
+    tensorrt.add_argument('--prelu', choices=PRELU_FORMS, default=defaults.prelu,
+                          help='each PReLU as one layer or as a maximum, which TensorRT may fuse with its neighbours '
+                               f'(default: {defaults.prelu}); for int8 it holds with --calibration')
     parser.set_defaults(run=run)
 
 
@@ -57,7 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.calibration:
         check_packages()  # before images are read
     images = read_calibration(arguments.calibration, spec.size) if arguments.calibration else ()
-    engine = create_engine(model, spec, calibration=images, rebuild=arguments.force)
+    options = BuildOptions(arguments.workspace, arguments.optimization_level, arguments.prelu)
+    rebuild = arguments.force or options != BuildOptions()
+    engine = create_engine(model, spec, calibration=images, rebuild=rebuild, options=options)
     print(f'{engine.spec.backend} {engine.spec.precision} at {spec.width}x{spec.height} is ready')
     return 0
 

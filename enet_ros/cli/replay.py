@@ -23,7 +23,7 @@ from enet_ros.replay.class_map import ClassMap, read_class_map
 from enet_ros.replay.compare import Allowance, check_comparable, compare, parse_allow
 from enet_ros.replay.criteria import Criteria, Limit, parse_fail_under, read_criteria
 from enet_ros.replay.job import BAG_FAILURES, Job, Outcome, create_segmenters, replay_bag
-from enet_ros.replay.output import PAGE_FILE, check_output, write_output
+from enet_ros.replay.output import PAGE_FILE, check_output, remove_output, write_output
 from enet_ros.replay.parallel import replay_parallel
 from enet_ros.replay.progress import ProgressBars
 from enet_ros.replay.ray_cluster import replay_on_ray
@@ -55,6 +55,7 @@ def add_command(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Replay the bags, write the report and print a summary."""
     check_usage(arguments)
+    remove_output(arguments.report)
     model = read_model(arguments.model)
     gates = _Gates.of(arguments, model.info.labels.names)
     class_map = read_class_map(arguments.class_map) if arguments.class_map else None
@@ -87,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         for name, error in failed:
             print(f'enet: {error if name in str(error) else f"{name}: {error}"}', file=sys.stderr)
         return ExitCode.ERROR
+    _check_different(results)
     report = build_report(results, failed, model, configuration, arguments.mode, live)
     judge(report, gates.limits, gates.criteria, compare(report, gates.other, gates.allowed) if gates.other else None)
     write_output(arguments.report, report, [(result.worst, result.typical) for result in results])
@@ -97,6 +99,12 @@ def run(arguments: argparse.Namespace) -> int:
         print(f'highest rate with under 1 % drops: {live["highest_rate_hz"] or "none"} Hz')
     print(f'report: {arguments.report / REPORT_FILE}\npage:   {arguments.report / PAGE_FILE}')
     return exit_code(report)
+
+
+def _check_different(results: Sequence[ReplayResult]) -> None:
+    digests = [result.bag.sha256 for result in results]
+    if same := next((result.bag.name for result in results if digests.count(result.bag.sha256) > 1), None):
+        raise EnetError(f'two bags have the content of {same}: its frames would count twice; give it once')
 
 
 @dataclass(frozen=True)

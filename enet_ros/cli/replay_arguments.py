@@ -18,17 +18,38 @@ _ENGINE_DEFAULTS = {'backend': 'auto', 'precision': 'auto', 'threads': 0, 'size'
 """What are parameters of the node in live mode, which a running node has already."""
 
 
+class _Once(argparse.Action):
+    """Stores a value, and refuses a second one: with a gate, the last one would silently replace the others."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Store it; argparse's interface."""
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f'{option_string} is given twice: give it once, with several limits separated by commas')
+        setattr(namespace, self.dest, values)
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError('the name of the folder is empty')
+    return Path(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add all arguments."""
-    parser.add_argument('bag', type=Path, nargs='+', metavar='BAG', help='a folder with metadata.yaml, or a .mcap file')
-    parser.add_argument('--report', type=Path, required=True, metavar='DIR', help='folder for report.json and report.html')
+    parser.add_argument('bag', type=Path, nargs='+', metavar='BAG',
+                        help='a folder with metadata.yaml, or a .mcap or .db3 file')
+    parser.add_argument('--report', type=_folder, required=True, metavar='DIR',
+                        help='folder for report.json and report.html')
     parser.add_argument('--mode', choices=('offline', 'live'), default='offline',
                         help='segment every image without ROS (offline, default), or play the bag to a running node (live)')
     add_json_argument(parser)
     choice = parser.add_argument_group('what to replay')
     choice.add_argument('--image-topic', default='', metavar='TOPIC', help='image topic of a bag that has several')
     choice.add_argument('--labels-topic', default='', metavar='TOPIC',
-                        help='topic with the ground truth: class ids (mono8, mono16, 32SC1) or colours')
+                        help='topic with the ground truth: images of class ids or colours')
     choice.add_argument('--tolerance', type=natural_seconds, default=0.02, metavar='S',
                         help='largest difference between the stamps of an image and its ground truth (default: 0.02)')
     choice.add_argument('--class-map', type=Path, metavar='FILE',
@@ -38,10 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     choice.add_argument('--every', type=positive_integer, default=1, metavar='N', help='replay every Nth image (default: 1)')
     choice.add_argument('--max-frames', type=positive_integer, metavar='N', help='replay at most N images of each bag')
     gates = parser.add_argument_group('gates')
-    gates.add_argument('--fail-under', metavar='NAME=LIMIT,...', help='limits, such as mean_iou=0.60,p99_ms=80')
-    gates.add_argument('--criteria', type=Path, metavar='FILE', help='YAML file with limits and ignored times')
-    gates.add_argument('--compare', type=Path, metavar='FILE', help='report.json to compare with')
-    gates.add_argument('--allow', metavar='NAME=CHANGE,...',
+    gates.add_argument('--fail-under', action=_Once, metavar='NAME=LIMIT,...',
+                       help='limits, such as mean_iou=0.60,p99_ms=80')
+    gates.add_argument('--criteria', action=_Once, type=Path, metavar='FILE', help='YAML file with limits and ignored times')
+    gates.add_argument('--compare', action=_Once, type=Path, metavar='FILE',
+                       help='report.json, or the folder of one, to compare with')
+    gates.add_argument('--allow', action=_Once, metavar='NAME=CHANGE,...',
                        help='changes for the worse that --compare accepts, such as mean_iou=-0.01,p99_ms=+10%%')
     several = parser.add_argument_group('several bags')
     several.add_argument('--jobs', type=positive_integer, default=1, metavar='N', help='replay N bags at the same time')
@@ -86,6 +109,9 @@ def check_usage(arguments: argparse.Namespace) -> None:
     for option, path, suffix in (('--save-bag', arguments.save_bag, '.mcap'), ('--video', arguments.video, '.mp4')):
         if path and path.suffix != suffix:
             raise UsageError(f'{option} {path}: use a name that ends in {suffix}')
+    former = arguments.compare.resolve() if arguments.compare else None
+    if former and arguments.report.resolve() in (former, former.parent):
+        raise UsageError(f'--compare {arguments.compare} is the report that this run replaces: choose another --report')
     if arguments.allow is not None and not arguments.compare:
         raise UsageError('--allow needs --compare')
     paths = [path.resolve() for path in arguments.bag]

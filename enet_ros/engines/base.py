@@ -16,6 +16,7 @@ from enet_ros.network.model_file import ModelFile
 BACKENDS = ('auto', 'tensorrt', 'torch', 'torch-compile', 'openvino')
 PRECISIONS = ('auto', 'fp32', 'fp16', 'bf16', 'int8')
 MAXIMUM_THREADS = 1024
+PRELU_FORMS = ('layer', 'maximum')
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,19 @@ class EngineSpec:
         if not is_valid_size(spec.size, smallest):
             raise EngineError(f'network size {spec.width}x{spec.height}: {describe_sizes(spec.size, smallest)}')
         return spec
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How TensorRT builds an engine. What the engine computes does not depend on it."""
+
+    workspace: int = 1024
+    """Maximum MiB of GPU memory, which on a Jetson is that of the system, for intermediate results within a layer."""
+    optimization_level: int = 3
+    """TensorRT's `builder_optimization_level`: 0 builds fastest, 5 tries most kernels; TensorRT's own default is 3."""
+    prelu: str = 'layer'
+    """One of `PRELU_FORMS`: each PReLU as one layer of TensorRT, or as the maximum of x and slope * x, which TensorRT may
+    fuse with the layers around it; those with a slope above 1 stay layers."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import numpy as np
 from numpy.typing import NDArray
 
-from enet_ros.engines.base import Engine, EngineSpec
+from enet_ros.engines.base import BuildOptions, Engine, EngineSpec
 from enet_ros.errors import CalibrationError, EngineError, one_line
 from enet_ros.hardware import has_nvidia_gpu
 from enet_ros.network.model_file import ModelFile
@@ -24,7 +24,8 @@ _PACKAGES = {
 
 
 def create_engine(
-    model: ModelFile, spec: EngineSpec | None = None, *, calibration: Sequence[NDArray[np.uint8]] = (), rebuild: bool = False
+    model: ModelFile, spec: EngineSpec | None = None, *, calibration: Sequence[NDArray[np.uint8]] = (),
+    rebuild: bool = False, options: BuildOptions | None = None,
 ) -> Engine:
     """Create the engine for `spec` (default: `EngineSpec()`), from the cache where possible.
 
@@ -36,6 +37,7 @@ def create_engine(
         calibration: Images (H x W x 3, uint8, RGB, of the network's size) for precision int8. It needs them unless the cache
             holds a graph that was quantised before. With them the graph is quantised again.
         rebuild: Build the TensorRT engine even if the cache holds it. Other backends ignore this.
+        options: How a TensorRT engine is built (default: `BuildOptions()`). Other backends ignore this.
 
     Raises:
         EngineError: the spec is invalid, the runtime is not installed, the hardware lacks the precision, or the engine does
@@ -46,7 +48,9 @@ def create_engine(
     """
     spec = (spec or EngineSpec()).resolve(model)
     backends = backends_by_speed() if spec.backend == 'auto' else [spec.backend]
-    return first_working(backends, lambda backend: _create(model, replace(spec, backend=backend), calibration, rebuild))
+    return first_working(
+        backends, lambda backend: _create(model, replace(spec, backend=backend), calibration, rebuild, options)
+    )
 
 
 def first_working(backends: Sequence[str], create: Callable[[str], Engine]) -> Engine:
@@ -68,12 +72,14 @@ def first_working(backends: Sequence[str], create: Callable[[str], Engine]) -> E
     return create(last)
 
 
-def _create(model: ModelFile, spec: EngineSpec, calibration: Sequence[NDArray[np.uint8]], rebuild: bool) -> Engine:
+def _create(
+    model: ModelFile, spec: EngineSpec, calibration: Sequence[NDArray[np.uint8]], rebuild: bool, options: BuildOptions | None
+) -> Engine:
     backend = spec.backend
     if missing := missing_packages(backend):
         raise EngineError(f'backend {backend} is not installed: pip install {" ".join(missing)}, or choose backend auto')
     try:
-        engine = _make(model, spec, calibration, rebuild)
+        engine = _make(model, spec, calibration, rebuild, options)
         check_and_store(engine, model)
         return engine
     except ImportError as error:
@@ -88,12 +94,14 @@ def _create(model: ModelFile, spec: EngineSpec, calibration: Sequence[NDArray[np
         ) from error
 
 
-def _make(model: ModelFile, spec: EngineSpec, calibration: Sequence[NDArray[np.uint8]], rebuild: bool) -> Engine:
+def _make(
+    model: ModelFile, spec: EngineSpec, calibration: Sequence[NDArray[np.uint8]], rebuild: bool, options: BuildOptions | None
+) -> Engine:
     # imported only when chosen: each runtime is optional, and PyTorch is large
     if spec.backend == 'tensorrt':
         from enet_ros.engines.tensorrt.engine import TensorRtEngine
 
-        return TensorRtEngine(model, spec, calibration, rebuild)
+        return TensorRtEngine(model, spec, calibration, rebuild, options=options)
     if spec.backend in ('torch', 'torch-compile'):
         from enet_ros.engines.torch_engine import TorchEngine
 

@@ -21,6 +21,7 @@ from enet_ros.engines.base import EngineSpec
 from enet_ros.engines.cache import load_entry, store_entry
 from enet_ros.engines.onnx_graph import GRAPH_VERSION
 from enet_ros.errors import CalibrationError, EnetError, EngineError
+from enet_ros.hardware import cpu_saturates_int8
 from enet_ros.network.model_file import ModelFile
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-QUANTIZED_VERSION = '2'
+QUANTIZED_VERSION = '3'
 """Increase it when the same weights and images lead to another graph."""
 PACKAGES = ('nncf', 'onnx', 'onnxruntime')
 MAXIMUM_IMAGES = 300
@@ -51,9 +52,10 @@ def quantized_entry(model: ModelFile, spec: EngineSpec) -> tuple[str, dict[str, 
     """Return file name and key, in the cache, of the int8 graph of `model` for the backend and size of `spec`."""
     key = {
         'model': model.sha256, 'size': f'{spec.width}x{spec.height}', 'backend': spec.backend,
-        'version': f'{GRAPH_VERSION}.{QUANTIZED_VERSION}',
+        'weights': f'{7 if _needs_half_range(spec) else 8} bits', 'version': f'{GRAPH_VERSION}.{QUANTIZED_VERSION}',
     }
-    return '{}-{size}-{backend}-int8-v{version}.graph'.format(model.sha256[:16], **key), key
+    bits = key['weights'].replace(' ', '-')
+    return f'{model.sha256[:16]}-{key["size"]}-{spec.backend}-int8-{bits}-v{key["version"]}.graph', key
 
 
 def load_quantized_graph(model: ModelFile, spec: EngineSpec) -> bytes | None:
@@ -94,14 +96,24 @@ def quantize(graph: bytes, model: ModelFile, spec: EngineSpec, images: Sequence[
     log.info('quantising with %d images', len(images))
     if len(images) < _FEW_IMAGES:
         log.warning('%d calibration images are few: use at least %d', len(images), _FEW_IMAGES)
-    return quantize_graph(graph, images, zero_points=spec.backend == 'openvino')
+    return quantize_graph(graph, images, zero_points=spec.backend == 'openvino', half_range=_needs_half_range(spec))
 
 
-def quantize_graph(graph: bytes, images: Sequence[NDArray[np.uint8]], *, zero_points: bool) -> bytes:
+def _needs_half_range(spec: EngineSpec) -> bool:
+    return spec.backend == 'openvino' and cpu_saturates_int8()
+
+
+def quantize_graph(
+    graph: bytes, images: Sequence[NDArray[np.uint8]], *, zero_points: bool, half_range: bool = False
+) -> bytes:
     """Return the int8 form of an ONNX graph.
 
     With `zero_points`, activations that are mostly of one sign use the whole range, at a small cost in time. Without, all
-    zero points are 0 and all types int8, as TensorRT requires.
+    zero points are 0 and all types int8, as TensorRT requires. With `half_range`, weights use half the range, so that sums
+    of two products fit into 16 bits.
+
+    Transposed convolutions stay in floating point: TensorRT takes scales per input channel there, and NNCF writes them per
+    output channel.
 
     Raises:
         EngineError: a package is missing.
@@ -114,13 +126,18 @@ def quantize_graph(graph: bytes, images: Sequence[NDArray[np.uint8]], *, zero_po
     nncf.set_log_level(logging.ERROR)
     model = onnx.load_from_string(graph)
     name = model.graph.input[0].name
-    presets = nncf.QuantizationPreset
+    presets, fixes = nncf.QuantizationPreset, nncf.OverflowFix
     with redirect_stdout(sys.stderr):  # progress bars
         quantized = nncf.quantize(
             model, nncf.Dataset([{name: image[None]} for image in images]), subset_size=len(images),
             preset=presets.MIXED if zero_points else presets.PERFORMANCE,
             # without validation: NNCF removes some operations, such as a cast to the same type, first
-            ignored_scope=nncf.IgnoredScope(names=_confidence_operations(model.graph), validate=False),
+            ignored_scope=nncf.IgnoredScope(
+                names=_confidence_operations(model.graph), types=['ConvTranspose'], validate=False
+            ),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                overflow_fix=fixes.ENABLE if half_range else fixes.DISABLE
+            ),
         )
     if not zero_points:
         _make_signed(quantized)

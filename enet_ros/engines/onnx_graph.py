@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import warnings
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -41,11 +43,9 @@ def load_graph(model: ModelFile) -> bytes:
 
     """
     beside = model.path.with_suffix('.onnx')
-    try:
+    lack = 'has no ONNX graph beside it'
+    if beside.is_file() and os.access(beside, os.R_OK):
         graph = beside.read_bytes()
-    except OSError:
-        lack = 'has no ONNX graph beside it'
-    else:
         if model.graph == _record(graph):
             return graph
         lack = f'does not record this {beside.name}, which is damaged, of another model or of an older version'
@@ -96,7 +96,7 @@ def export_graph(model: ModelFile) -> bytes:
     """Return the graph of `model`.
 
     Raises:
-        EnetError: PyTorch or onnx is missing, or the weights do not fit their architecture.
+        EnetError: PyTorch or onnx is missing, PyTorch is too old, or the weights do not fit their architecture.
 
     """
     for package in ('torch', 'onnx'):
@@ -114,9 +114,15 @@ def export_network(network: InferenceNetwork, images: torch.Tensor, *, free_shap
     """Return the ONNX graph of `network` for `images` (N x H x W x 3, uint8), or with `free_shape` for any N, H and W.
 
     Needs onnx.
+
+    Raises:
+        EngineError: PyTorch is too old.
+
     """
     import torch
 
+    if 'dynamo' not in signature(torch.onnx.export).parameters:
+        raise EngineError(f'PyTorch {torch.__version__} is too old to export ONNX graphs: install PyTorch 2.5 or newer')
     outputs = list(OUTPUTS[: 1 + network.confidence])
     free = {0: 'images', 1: 'height', 2: 'width'}
     with TemporaryDirectory() as folder, warnings.catch_warnings():

@@ -23,6 +23,8 @@ from enet_ros.network.pooling import CornerPooling
 Network = Callable[[Tensor], 'Tensor | tuple[Tensor, Tensor]']
 """From images (N x H x W x 3, uint8) to class ids or, with confidence, ids and probabilities (N x H x W, uint8)."""
 
+_BF16_CAPABILITY = (8, 0)
+"""The lowest compute capability of GPUs that compute in bf16."""
 _ALL_THREADS = torch.get_num_threads()
 """What `torch.set_num_threads` or OMP_NUM_THREADS has set, else all cores that the process may use."""
 
@@ -103,7 +105,8 @@ def _choose_precision(spec: EngineSpec, device: str) -> str:
         raise EngineError(f'backend {spec.backend} does not compute in {spec.precision} here: choose {choices} or auto')
     if spec.precision == 'fp16' and device == 'cpu':
         raise EngineError(f'precision fp16 needs an NVIDIA GPU with backend {spec.backend}: choose fp32, bf16 or auto')
-    if spec.precision == 'bf16' and device == 'cuda' and not torch.cuda.is_bf16_supported(False):
+    # not torch.cuda.is_bf16_supported(): before PyTorch 2.4 it cannot leave out GPUs that emulate bf16
+    if spec.precision == 'bf16' and device == 'cuda' and torch.cuda.get_device_capability() < _BF16_CAPABILITY:
         raise EngineError('precision bf16 is not supported by this GPU: choose fp16, fp32 or auto')
     return spec.precision
 
@@ -114,13 +117,16 @@ def _compile(network: Network, device: str, spec: EngineSpec) -> Network:
         check_compiler(device == 'cuda')
     except EnetError as error:
         raise EngineError(f'{error}, or choose backend torch') from error
-    compiled = torch.compile(network, dynamic=False)
     shape = (spec.batch, spec.height, spec.width, 3)
     try:
+        compiled = torch.compile(network, dynamic=False)
         with torch.inference_mode():  # compile now, so that errors do not come with the first image
             compiled(torch.zeros(shape, dtype=torch.uint8, device=device))
     except torch.cuda.OutOfMemoryError:
         raise
+    except OSError as error:
+        raise EngineError(f'torch.compile cannot write its code to {error.filename} ({one_line(error)}): set '
+                          'TORCHINDUCTOR_CACHE_DIR to a folder you can write to, or choose backend torch') from error
     except RuntimeError as error:
         raise EngineError(f'torch.compile failed ({one_line(error)}): choose backend torch') from error
     return compiled

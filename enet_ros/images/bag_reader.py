@@ -62,6 +62,7 @@ def refusal(path: Path, error: Exception) -> str:
         remedy = f': pass {files[0]} directly, or run: ros2 bag reindex {path}' if files else ' and no .mcap or .db3 file'
         return f'cannot read bag {path}: it has no metadata.yaml{remedy}'
     remedies = {
+        '.mcap': '; check that it is an mcap file and is complete',
         '.db3': f'; recover it with: sqlite3 {path} .recover | sqlite3 recovered.db3',
         '.zstd': f'; decompress it with: zstd -d {path}',
     }

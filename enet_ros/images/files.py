@@ -15,7 +15,8 @@ from enet_ros.images.messages import MAX_PIXELS
 
 JPEG_SUFFIXES = ('.jpg', '.jpeg')
 IMAGE_SUFFIXES = ('.png', *JPEG_SUFFIXES)
-_MAX_BYTES = 8 * MAX_PIXELS + 2**24  # four channels of 16 bits that cannot be compressed, and metadata
+MAX_FILE_BYTES = 8 * MAX_PIXELS + 2**24
+"""Most bytes of an image file: four channels of 16 bits that cannot be compressed, and metadata."""
 _DRAWN_METADATA = (b'tRNS', b'eXIf')
 """The chunks of a PNG, beside those with pixels, that change what OpenCV returns: transparency and orientation."""
 
@@ -66,7 +67,7 @@ def read_pixels(path: Path, flags: int) -> NDArray[np.uint8]:
 
     """
     try:
-        data = read_bytes(path, _MAX_BYTES)
+        data = read_bytes(path, MAX_FILE_BYTES)
     except OSError as error:
         raise ImageFileError(f'cannot read {path}: {one_line(error)}') from error
     return decode_file(data, flags, path)

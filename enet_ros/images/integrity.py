@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from enet_ros.errors import ImageFileError, one_line
+from enet_ros.files import read_bytes
+from enet_ros.images.files import MAX_FILE_BYTES
 from enet_ros.images.image_header import is_jpeg, is_png, is_whole
 
 
@@ -16,7 +18,7 @@ def check_whole(path: Path) -> None:
 
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, MAX_FILE_BYTES)
     except OSError as error:
         raise ImageFileError(f'cannot read {path}: {one_line(error)}') from error
     if (is_png(data) or is_jpeg(data)) and not is_whole(data):

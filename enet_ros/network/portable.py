@@ -24,7 +24,8 @@ class PortableNetwork(InferenceNetwork):
     def __init__(self, model: ModelFile) -> None:
         """Create the network of `model`, in float32."""
         super().__init__(model, CornerPooling(), confidence=True)
-        _rewrite(self.network)
+        _join_initials(self.network)
+        use_maxima(self.network, VECTOR)
 
     def normalise(self, image: Tensor) -> Tensor:
         """Return the input of the network, N x 3 x H x W, for `image` (N x H x W x 3, uint8)."""
@@ -98,14 +99,20 @@ class JoinedInitial(nn.Module):
         return self.activation(self.convolution(image) + self.pooled(pooled.permute(0, 3, 1, 2)))
 
 
-def _rewrite(module: nn.Module) -> None:
-    """Replace parts of `module`, which is folded, by the forms of this module."""
+def use_maxima(module: nn.Module, least_channels: int = 1) -> None:
+    """Replace every PReLU in `module` with at least so many channels and no slope above 1 by a `MaximumPReLU`."""
     for name, child in module.named_children():
-        if isinstance(child, Initial):
-            child = JoinedInitial(child)
-            setattr(module, name, child)
         if isinstance(child, nn.PReLU):
-            if child.num_parameters >= VECTOR and bool((child.weight <= 1).all()):
+            if child.num_parameters >= least_channels and bool((child.weight <= 1).all()):
                 setattr(module, name, MaximumPReLU(child))
         else:
-            _rewrite(child)
+            use_maxima(child, least_channels)
+
+
+def _join_initials(module: nn.Module) -> None:
+    """Replace every `Initial` in `module`, which is folded, by a `JoinedInitial`."""
+    for name, child in module.named_children():
+        if isinstance(child, Initial):
+            setattr(module, name, JoinedInitial(child))
+        else:
+            _join_initials(child)

@@ -1,7 +1,7 @@
 """What the ids and colours of ground truth mean for a model.
 
-The file of `--class-map` is YAML. `classes` gives names to ids or colours where the bag has none. `map` gives the names of
-the ground truth that the model calls differently; several may become one, and null means void:
+The file of `--class-map` is YAML. `classes` gives names to ids or colours, beside or instead of those of the bag. `map`
+gives the names of the ground truth that the model calls differently; several may become one, and null means void:
 
     classes:
       0: Sky
@@ -37,7 +37,7 @@ class ClassMap:
     """The content of a class map file."""
 
     names: Mapping[int | Color, str] = field(default_factory=dict)
-    """Names of ids and colours (RGB); empty = those of the bag."""
+    """Names of ids and colours (RGB), which have priority over those of the bag."""
     renamed: Mapping[str, str | None] = field(default_factory=dict)
     """Names of the ground truth and those of the model; None = void."""
 
@@ -101,16 +101,16 @@ def read_class_map(path: Path) -> ClassMap:
 def truth_table(names: Mapping[int, str] | None, class_map: ClassMap, labels: LabelSet) -> TruthTable:
     """Return what the ground truth means for a model with the classes `labels`.
 
-    `names` are those that the bag gives to its ids; None if it gives none. They are not used if `class_map` names ids.
-    Without any names, ids are those of the model. 255 is void unless it has a name.
+    `names` are those that the bag gives to its ids; None if it gives none. Those of `class_map` have priority. Without any
+    names, ids are those of the model. 255 is void unless it has a name.
 
     Raises:
         DatasetError: a name is not one of the model's classes and is not mapped, or the map has a name that is not there.
 
     """
-    known: dict[int | Color, str] = dict(class_map.names)
-    if not any(isinstance(identity, int) for identity in known):
-        known.update((names or ({} if known else dict(enumerate(labels.names)))).items())
+    known: dict[int | Color, str] = {}
+    known.update((names or ({} if class_map.names else dict(enumerate(labels.names)))).items())
+    known.update(class_map.names)
     truth_names = list(dict.fromkeys(known.values()))
     if unused := [name for name in class_map.renamed if name not in truth_names]:
         raise DatasetError(f'class map: {quoted(unused[0])} is not a class of the ground truth: '

@@ -145,7 +145,7 @@ def compare(report: Mapping[str, Any], other: Mapping[str, Any], allowances: Seq
     allowed = {allowance.scalar.name: allowance for allowance in allowances}
     # without --allow: what the other report has
     for name, scalar in table.items():
-        gated = scalar.tolerance is not None and not (name == 'frames' and report['mode'] == 'live')
+        gated = scalar.tolerance is not None and not (name in ('frames', 'truth_frames') and report['mode'] == 'live')
         if gated and not scalar.absence(other):
             allowed.setdefault(name, Allowance(scalar, scalar.tolerance or 0))
     identity = {'enet_ros': other['enet_ros'], 'model': other['model']['name'], 'sha256': other['model']['sha256'],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,13 @@ class CoverageCounter:
         self._selected = self._segmented = self._with_truth = 0
         self._refused = _Loss('images cannot be used')
         self._truth_refused = _Loss('images have ground truth that cannot be used')
+        self._last_stamp: tuple[int, int] | None = None
+        self._repeated = self._backwards = 0
 
     def decode(self, replayed: ReplayFrame) -> NDArray[np.uint8] | None:
         """Return the image of a selected frame, H x W x 3, uint8, BGR; None if it cannot be used."""
         self._selected += 1
+        self._count_stamp(replayed.frame.stamp)
         try:
             return replayed.frame.decode()
         except EnetError as error:
@@ -60,7 +63,18 @@ class CoverageCounter:
         if self._segmented and without == self._segmented:
             problems.append(f'no image has ground truth on {self._labels_topic}: check the topic and the tolerance')
         counts = self._selected, self._segmented, self._refused.count, self._with_truth, without, truth_refused
-        return Coverage(*counts, tuple(problems))
+        return Coverage(*counts, tuple(problems), tuple(self._notes()))
+
+    def _count_stamp(self, stamp: tuple[int, int] | None) -> None:
+        if stamp is not None and self._last_stamp is not None:
+            self._repeated += stamp == self._last_stamp
+            self._backwards += stamp < self._last_stamp
+        self._last_stamp = stamp or self._last_stamp
+
+    def _notes(self) -> Iterator[str]:
+        if self._repeated or self._backwards:
+            yield (f'the stamps of the images do not increase: {self._repeated} repeat the one before, '
+                   f'{self._backwards} are earlier')
 
 
 class _Loss:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,37 @@ def check_output(folder: Path) -> None:
 
     """
     check_page_packages()
+    if folder.exists() and not folder.is_dir():
+        raise EnetError(f'--report {folder} is a file: give a folder')
+    for path, is_ours in _files(folder):
+        if is_ours is False:
+            raise EnetError(f'{path} was not written by "enet replay": remove it or choose another folder')
+        check_writable(path)
+
+
+def remove_output(folder: Path) -> None:
+    """Remove the report of an earlier run, so that a run that fails leaves none.
+
+    Raises:
+        EnetError: a file cannot be read or removed.
+
+    """
+    for path, is_ours in _files(folder):
+        if is_ours:
+            try:
+                path.unlink()
+            except OSError as error:
+                raise EnetError(f'cannot remove {path}: {one_line(error)}; choose another folder') from error
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, bool | None]]:
+    """Yield both files with whether they were written by `write_output`; None if they do not exist."""
     for name, is_ours in ((REPORT_FILE, _is_report), (PAGE_FILE, _is_page)):
         path = folder / name
         try:
-            if path.is_file() and not is_ours(path):
-                raise EnetError(f'{path} was not written by "enet replay": remove it or choose another folder')
+            yield path, is_ours(path) if path.is_file() else None
         except OSError as error:
             raise EnetError(f'cannot read {path}: {one_line(error)}; choose another folder') from error
-        check_writable(path)
 
 
 def write_output(folder: Path, report: dict[str, Any], pictures: Sequence[BagPictures]) -> None:

@@ -56,11 +56,11 @@ def notes(report: Report) -> Iterator[tuple[str, str]]:
     for bag in report['failed_bags']:
         yield 'problem', f'{bag["name"]} was not evaluated: {bag["error"]}'
     for bag in report['bags']:
-        for problem in bag['coverage']['problems']:
-            yield 'problem', f'{bag["name"]}: {problem}'
+        for kind in ('problem', 'note'):
+            yield from ((kind, f'{bag["name"]}: {line}') for line in bag['coverage'][f'{kind}s'])
     for note in (report['comparison'] or {'notes': []})['notes']:
         yield 'note', f'Comparison: {note}'
-    yield from _ignored_ranges(report)
+    yield from ignored_ranges(report)
     yield from _missing_truth(report)
     metrics = report['metrics']
     if metrics['confidence'] is None:
@@ -71,8 +71,8 @@ def notes(report: Report) -> Iterator[tuple[str, str]]:
         yield 'note', 'There is no latency: no frame was timed.'
 
 
-def _ignored_ranges(report: Report) -> Iterator[tuple[str, str]]:
-    """Yield the ranges of time that the criteria file excludes."""
+def ignored_ranges(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield the ranges of time that the criteria file excludes: a `note`, or a `problem` if its bag was not replayed."""
     file = (report['criteria'] or {}).get('file') or {}
     names = {bag['name'] for bag in (*report['bags'], *report['failed_bags'])}
     for entry in file.get('ignore', ()):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 from enet_ros.errors import EnetError, one_line
+from enet_ros.replay.fingerprint import fingerprint
 from enet_ros.replay.job import BAG_FAILURES, Job, Outcome, replay_job
 from enet_ros.replay.progress import ProgressBars
 
@@ -42,11 +43,11 @@ def replay_on_ray(jobs: Sequence[Job], address: str, bars: ProgressBars) -> list
         if not largest:
             raise EnetError(f'the Ray cluster at {address} has no CPU: start one with "ray start --num-cpus N"')
         task = ray.remote(max_retries=0)(_replay)
-        running = {}
+        running, model_digest = {}, fingerprint(jobs[0].model)
         for index, job in enumerate(jobs):
             job = replace(job, path=job.path.resolve(), model=job.model.resolve())
             cores = min(job.spec.threads, largest)  # a task that needs more than any machine has would wait for ever
-            running[task.options(num_cpus=cores, name=job.path.name).remote(job)] = index
+            running[task.options(num_cpus=cores, name=job.path.name).remote(job, job.path.exists(), model_digest)] = index
         outcomes: dict[int, Outcome] = {}
         bars.show(0, 'bags', 0, len(jobs))
         while running:
@@ -62,9 +63,18 @@ def replay_on_ray(jobs: Sequence[Job], address: str, bars: ProgressBars) -> list
         ray.shutdown()
 
 
-def _replay(job: Job) -> object:
-    """Return the result of a bag, or the text of what is wrong with it."""
+def _replay(job: Job, bag_exists: bool, model_digest: str) -> object:
+    """Return the result of a bag, or the text of what is wrong with it.
+
+    `bag_exists` and `model_digest` are what the machine that asks for it has: this one must have the same.
+    """
+    machine = socket.gethostname()
+    for path in (job.path, job.model):
+        if not path.exists() and (bag_exists or path == job.model):
+            return f'{path} does not exist on machine {machine}: all machines of the cluster need it'
     try:
+        if fingerprint(job.model) != model_digest:
+            return f'{job.model} is another model on machine {machine}: copy it to all machines of the cluster'
         return replay_job(job, lambda done, total: None)
     except BAG_FAILURES as error:
         return one_line(error)

@@ -53,7 +53,7 @@ def build_report(
         report['latency_ms'] = {name: timing['latency_ms'][name] for name in ('p50', 'p99')}
     return report | {
         'verdict': {'passed': None, 'criteria': []},
-        'bags': [asdict(result.bag) | {'coverage': _coverage(result)} for result in results],
+        'bags': [_bag(result) for result in results],
         'failed_bags': [{'name': name, 'error': one_line(error)} for name, error in failed],
         'complete': not failed and all(result.coverage.complete for result in results),
         'model': {
@@ -70,8 +70,10 @@ def build_report(
     }
 
 
-def _coverage(result: ReplayResult) -> dict[str, Any]:
-    return asdict(result.coverage) | {'problems': list(result.coverage.problems)}
+def _bag(result: ReplayResult) -> dict[str, Any]:
+    coverage = asdict(result.coverage)
+    lines = {name: list(coverage[name]) for name in ('problems', 'notes')}  # as JSON has it
+    return asdict(result.bag) | {'mean_iou': _rounded(mean_iou(result.confusion)), 'coverage': coverage | lines}
 
 
 def _metrics(results: Sequence[ReplayResult], frames: Sequence[FrameResult], model: ModelFile) -> dict[str, Any]:
@@ -84,6 +86,8 @@ def _metrics(results: Sequence[ReplayResult], frames: Sequence[FrameResult], mod
     shares = np.array([frame.class_share for frame in frames]).reshape(-1, len(labels))
     return {
         'pooled': Evaluation(labels, compared, confusion).summary() if has_truth else None,
+        'lowest_bag_mean_iou': _rounded(min(
+            (value for result in results if (value := mean_iou(result.confusion)) is not None), default=None)),
         'mean_over_frames': {
             'mean_iou': _mean(frame.mean_iou for frame in frames), 'accuracy': _mean(frame.accuracy for frame in frames),
         },

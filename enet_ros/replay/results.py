@@ -44,6 +44,8 @@ class Coverage:
     """Segmented frames whose ground truth could not be used: another size, unknown ids, damaged."""
     problems: tuple[str, ...] = ()
     """One line for each kind of loss, the first of its kind, with how many there were."""
+    notes: tuple[str, ...] = ()
+    """Lines about what is unusual without a loss."""
 
     @property
     def complete(self) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from enet_ros.evaluation.evaluate import Evaluation
 from enet_ros.labels import LabelSet
+from enet_ros.replay.page_summary import ignored_ranges
 
 _COLUMNS = {'before': '.6g', 'after': '.6g', 'change': '+.6g', 'relative': '+.1%'}
 """Columns of a change, with their format."""
@@ -32,6 +33,9 @@ def _figures(report: Mapping[str, Any], labels: LabelSet) -> Iterator[str]:
     metrics, timing = report['metrics'], report['timing']
     if metrics['pooled']:
         yield Evaluation(labels, metrics['pooled']['images'], np.array(metrics['confusion'])).table()
+    compared = [bag for bag in report['bags'] if bag['mean_iou'] is not None]
+    if len(compared) > 1:
+        yield from (f'mean IoU of {bag["name"]}: {100 * bag["mean_iou"]:.1f} %' for bag in compared)
     rows = [
         ('mean IoU over frames', metrics['mean_over_frames']['mean_iou'], 100, '%'),
         ('mean IoU near boundaries', (metrics['boundary'] or {}).get('mean_iou'), 100, '%'),
@@ -65,12 +69,14 @@ def _changes(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _losses(report: Mapping[str, Any]) -> Iterator[str]:
     for bag in report['bags']:
+        yield from (f'{bag["name"]}: {note}' for note in bag['coverage']['notes'])
         for problem in bag['coverage']['problems']:
             yield f'incomplete: {bag["name"]}: {problem}'
         if (without := bag['coverage']['without_truth']) and (compared := bag['coverage']['with_truth']):
-            yield f'{bag["name"]}: {compared} frames were compared with ground truth, {without} have none'
+            yield f'{bag["name"]}: frames compared with ground truth: {compared}, without: {without}'
+    yield from (line for kind, line in ignored_ranges(report) if kind == 'problem')
     for bag in report['failed_bags']:
-        yield f'failed: {bag["name"]}: {bag["error"]}'
+        yield f'not replayed: {bag["name"]}: {bag["error"]}'
 
 
 def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
@@ -78,4 +84,5 @@ def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
     for criterion in verdict['criteria']:
         yield f'passed: {criterion["criterion"]}' if criterion['passed'] else f'FAILED: {criterion["reason"]}'
     if verdict['passed'] is not None:
-        yield f'verdict: {"passed" if verdict["passed"] else "FAILED"}'
+        incomplete = '' if report['complete'] else ', but the input is incomplete'
+        yield f'verdict: {"passed" + incomplete if verdict["passed"] else "FAILED"}'

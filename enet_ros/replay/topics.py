@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,22 +46,23 @@ def choose_image_topic(bag: Bag, topic: str, labels_topic: str, label_topics: li
                         f'{bag.path} is an incomplete recording without an image that can be read')
     if topic and topic == labels_topic:
         raise EnetError(f'{topic} is both --image-topic and --labels-topic: choose two topics of {listed}')
-    cameras = [name for name in images if images[name].count and name not in (*label_topics, labels_topic)]
+    others = [name for name in images if name not in (*label_topics, labels_topic)]
+    cameras, choices = [name for name in others if images[name].count], _listed(bag, others)
     if not topic:
         if len(cameras) != 1:
             if not cameras:
                 raise EnetError(f'bag {bag.path} has no camera images: its image topics are {listed}')
             raise EnetError(f'bag {bag.path} has {len(cameras)} topics with camera images: '
-                            f'choose one with --image-topic from {listed}')
+                            f'choose one with --image-topic from {choices}')
         return cameras[0]
     if topic not in images:
         kind = f', but of type {bag.topics[topic].msgtype}' if topic in bag.topics else ''
-        raise EnetError(f'bag {bag.path} has no image topic {topic}{kind}: choose from {listed}')
+        raise EnetError(f'bag {bag.path} has no image topic {topic}{kind}: choose from {choices}')
     if topic in label_topics:
         raise EnetError(f'{topic} of bag {bag.path} holds labels, not camera images: '
-                        f'choose another --image-topic from {listed}')
+                        f'choose another --image-topic from {choices}')
     if not images[topic].count:
-        raise EnetError(f'bag {bag.path} has no images on {topic}: choose from {listed}')
+        raise EnetError(f'bag {bag.path} has no images on {topic}: choose from {choices}')
     return topic
 
 
@@ -139,6 +140,7 @@ def _sibling(topic: str) -> str:
     return f'{topic.rpartition("/")[0]}/label_info'
 
 
-def _listed(bag: Bag) -> str:
-    topics = sorted(bag.image_topics().items())
+def _listed(bag: Bag, names: Collection[str] | None = None) -> str:
+    """Return the image topics, or those of `names`, with type and number of messages."""
+    topics = sorted((name, topic) for name, topic in bag.image_topics().items() if names is None or name in names)
     return ', '.join(f'{name} ({topic.msgtype}, {topic.count} messages)' for name, topic in topics) or 'none'

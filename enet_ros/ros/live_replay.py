@@ -35,7 +35,9 @@ _TRIAL_SECONDS, _TRIAL_IMAGES = 5.0, 50
 class LiveReplay:
     """Replays recordings through nodes of its own, or through one that already runs."""
 
-    def __init__(self, model: ModelFile, node: str = '', *, rate: float = 1.0, find_rate: bool = False) -> None:
+    def __init__(
+        self, model: ModelFile, node: str = '', *, rate: float = 1.0, find_rate: bool = False, wait: bool = False
+    ) -> None:
         """Use it as a context.
 
         Args:
@@ -43,9 +45,11 @@ class LiveReplay:
             node: Name of a running node, such as /enet; empty = start a node for each recording.
             rate: How many times as fast as recorded.
             find_rate: Also search the highest rate, which is `highest_rate_hz` of the figures.
+            wait: Send an image only when the one before has come back, even if it is then late, so that a slow machine drops
+                none.
 
         """
-        self._model, self._rate, self._find_rate = model, rate, find_rate
+        self._model, self._rate, self._find_rate, self._wait = model, rate, find_rate, wait
         self._engine: dict[str, object] = {}
         self._node = node if node.startswith('/') or not node else f'/{node}'
         self._plays: list[LivePlay] = []
@@ -130,6 +134,8 @@ class LiveReplay:
                     first_seconds, start = seconds, time.monotonic()
                 due = start + (seconds - first_seconds) / self._rate
                 time.sleep(max(0.0, due - time.monotonic()))
+                if self._wait:
+                    client.wait_for_answers(PATIENCE)
                 node.check()
                 if message is not None:
                     late = max(late, client.send(message, index) - due)

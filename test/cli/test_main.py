@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -80,6 +81,25 @@ def test_an_interrupted_command_is_one_line_and_exit_code_130(tmp_path: Path) ->
         assert process.wait() == 130
         os.close(writer)
     assert process.stderr is not None and process.stderr.read() == 'enet: interrupted\n'
+
+
+START = '''
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == 'enet_ros.cli.segment':
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+signal.signal(signal.SIGINT, getattr(signal, sys.argv.pop(1)))
+from enet_ros.cli.start import main
+sys.exit(main())
+'''
+
+
+@pytest.mark.parametrize(('handler', 'code'), [('default_int_handler', -signal.SIGINT), ('SIG_IGN', 0)])
+def test_an_interrupt_during_the_start_prints_no_traceback(handler: str, code: int) -> None:
+    done = subprocess.run([sys.executable, '-c', START, handler, '--version'], capture_output=True, text=True)
+    assert done.returncode == code and not done.stderr
 
 
 def test_convert_train_evaluate_and_segment_work_in_sequence(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -60,6 +61,38 @@ def test_the_next_run_replaces_the_report(bag: Path, tmp_path: Path) -> None:
     assert stable(read(tmp_path / 'out')) == stable(first)
 
 
+def test_a_run_that_fails_leaves_no_report_of_an_earlier_one(bag: Path, tmp_path: Path) -> None:
+    replay(bag, '--report', tmp_path / 'out')
+    replay(tmp_path / 'missing.mcap', '--report', tmp_path / 'out', code=1)
+    assert not list((tmp_path / 'out').iterdir())
+
+
+def test_a_gate_that_is_given_twice_is_refused(bag: Path, tmp_path: Path) -> None:
+    for option, values in {'--fail-under': ('frames=99', 'frames=1'), '--criteria': ('a.yaml', 'b.yaml')}.items():
+        done = replay(bag, '--report', tmp_path / 'out', option, values[0], option, values[1], code=2)
+        assert f'{option} is given twice' in done.stderr
+
+
+def test_the_report_to_compare_with_is_not_the_one_to_write(bag: Path, tmp_path: Path) -> None:
+    replay(bag, '--report', tmp_path / 'out')
+    for former in (tmp_path / 'out', tmp_path / 'out' / 'report.json'):
+        done = replay(bag, '--report', tmp_path / 'out', '--compare', former, code=2)
+        assert 'is the report that this run replaces' in done.stderr
+    assert read(tmp_path / 'out')['frames_out'] == 8
+
+
+def test_two_bags_with_the_same_content_are_refused(bag: Path, tmp_path: Path) -> None:
+    (tmp_path / 'again').mkdir()
+    copy = shutil.copy(bag, tmp_path / 'again' / 'drive.mcap')
+    done = replay(bag, copy, '--report', tmp_path / 'out', code=1)
+    assert 'two bags have the content of drive.mcap: its frames would count twice' in done.stderr
+
+
+def test_a_report_folder_that_is_a_file_or_has_no_name_is_refused(bag: Path, tmp_path: Path) -> None:
+    assert replay(bag, '--report', bag, code=1).stderr.splitlines()[-1] == f'enet: --report {bag} is a file: give a folder'
+    assert 'the name of the folder is empty' in replay(bag, '--report', '', code=2).stderr
+
+
 @pytest.mark.parametrize(('name', 'content'), [
     ('report.json', '{"images": 3, "mean_iou": 0.5}'), ('report.json', 'notes'), ('report.html', '<html></html>'),
 ], ids=['report of enet evaluate', 'not JSON', 'another page'])
@@ -90,7 +123,7 @@ def test_bags_that_fail_are_named_and_the_others_finish(bag: Path, tmp_path: Pat
     assert report['complete'] is False
     assert [entry['name'] for entry in report['bags']] == ['drive.mcap', 'cut.mcap']
     assert [entry['name'] for entry in report['failed_bags']] == ['empty.mcap']
-    assert 'failed: empty.mcap: ' in done.stdout and 'incomplete: cut.mcap: ' in done.stdout
+    assert 'not replayed: empty.mcap: ' in done.stdout and 'incomplete: cut.mcap: ' in done.stdout
 
 
 def test_without_any_bag_there_is_no_report(tmp_path: Path) -> None:

@@ -74,11 +74,65 @@ def test_confidence_costs_no_labels_and_follows_pytorchs(
         assert np.median(np.abs(found - expected)) < 20
 
 
+def _quantized(model: Path, *, half_range: bool) -> onnx.ModelProto:
+    """Return the graph for TensorRT."""
+    graph = model.with_suffix('.onnx').read_bytes()
+    scenes = [_scene(number, (96, 64)) for number in (0, 40)]
+    return onnx.load_from_string(quantize_graph(graph, scenes, zero_points=False, half_range=half_range))
+
+
 @pytest.fixture(scope='module')
 def graph_for_tensorrt(shipped_model: Path) -> onnx.ModelProto:
-    graph = shipped_model.with_suffix('.onnx').read_bytes()
-    scenes = [_scene(number, (96, 64)) for number in (0, 40)]
-    return onnx.load_from_string(quantize_graph(graph, scenes, zero_points=False))
+    return _quantized(shipped_model, half_range=False)
+
+
+def _weights(graph: onnx.ModelProto, kind: str) -> list[np.ndarray]:
+    """Return the constants, in int8 where they are quantised, that operations of this kind multiply with."""
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
+    producers = {name: node for node in graph.graph.node for name in node.output}
+
+    def values(name: str) -> np.ndarray:
+        if name in constants:
+            return constants[name]
+        node = producers[name]
+        if node.op_type != 'QuantizeLinear':
+            return values(node.input[0])
+        scale = constants[node.input[1]]
+        axis = next((entry.i for entry in node.attribute if entry.name == 'axis'), 0)
+        shape = [-1 if place == axis else 1 for place in range(4)] if scale.size > 1 else [1]
+        return np.rint(values(node.input[0]) / scale.reshape(shape)).astype(np.int8)
+
+    return [values(node.input[1]) for node in graph.graph.node if node.op_type == kind]
+
+
+@needs_packages
+def test_transposed_convolutions_are_not_quantised(graph_for_tensorrt: onnx.ModelProto) -> None:
+    assert {values.dtype.name for values in _weights(graph_for_tensorrt, 'Conv')} == {'int8'}
+    transposed = _weights(graph_for_tensorrt, 'ConvTranspose')
+    assert len(transposed) == 3 and {values.dtype.name for values in transposed} == {'float32'}
+
+
+@needs_packages
+def test_half_the_range_of_weights_is_used_where_sums_would_saturate(
+    shipped_model: Path, graph_for_tensorrt: onnx.ModelProto
+) -> None:
+    def largest(graph: onnx.ModelProto) -> int:
+        return max(int(np.abs(values.astype(int)).max()) for values in _weights(graph, 'Conv'))
+
+    assert largest(graph_for_tensorrt) > 120 and largest(_quantized(shipped_model, half_range=True)) <= 64
+
+
+def test_the_cpu_decides_about_the_range_and_about_the_graph_in_the_cache(
+    model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = []
+    for saturates in (False, True):
+        monkeypatch.setattr('enet_ros.engines.int8.cpu_saturates_int8', lambda answer=saturates: answer)
+        entries.append(quantized_entry(model, SPEC))
+    (name, key), (other_name, other_key) = entries
+    assert name != other_name and (key['weights'], other_key['weights']) == ('8 bits', '7 bits')
+    on_gpu = quantized_entry(model, EngineSpec('tensorrt', 'int8', *SIZE))  # whose sums have 32 bits
+    assert on_gpu[1]['weights'] == '8 bits'
 
 
 @needs_packages

@@ -159,3 +159,13 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr('enet_ros.engines.onnx_graph.find_spec', lambda name: None)
     with pytest.raises(EngineError, match=r'needs torch: pip install torch'):
         add_graph(make_model(tmp_path / 'm.safetensors'))
+
+
+def test_a_pytorch_that_is_too_old_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def export(model: object, args: object, f: object, export_params: bool = True) -> None:
+        """Have the parameters of PyTorch 2.3."""
+
+    monkeypatch.setattr(torch.onnx, 'export', export)
+    monkeypatch.setattr(torch, '__version__', '2.3.0')
+    with pytest.raises(EngineError, match=r'PyTorch 2\.3\.0 is too old to export ONNX graphs: install PyTorch 2\.5'):
+        add_graph(make_model(tmp_path / 'm.safetensors'))

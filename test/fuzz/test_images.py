@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 from fuzz_inputs import MEGABYTE, damaged, reads
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_data import png, text_bomb, with_frame_size, with_scans
 
@@ -19,6 +19,7 @@ from enet_ros.images.synthetic import draw_scene
 from enet_ros.replay.ground_truth import read_ids
 
 MAX_PIXELS = 10_000
+_MORE = settings(max_examples=4 * settings.default.max_examples)  # they take milliseconds
 _SCENE = draw_scene(5, 96, 64)[0]
 _EXTREMES = st.sampled_from((0, 1, 3, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1))
 _SIZES = st.one_of(*[st.integers(1, 20).map(lambda half: 2 * half)] * 4, _EXTREMES)
@@ -64,6 +65,7 @@ def _check_pixels(pixels: np.ndarray, width: int, height: int) -> None:
     pixels.sum()  # views must not go beyond the message
 
 
+@_MORE
 @given(_messages())
 def test_an_image_message_is_read_or_refused(message: SimpleNamespace) -> None:
     reader = ImageReader(MAX_PIXELS)
@@ -75,6 +77,7 @@ def test_an_image_message_is_read_or_refused(message: SimpleNamespace) -> None:
     assert ids is None or ids.shape[:2] == (message.height, message.width)
 
 
+@_MORE
 @given(encoded_images, st.sampled_from((
     'jpeg', 'png', 'rgb8; jpeg compressed bgr8', 'bayer_rggb8; png compressed ', 'bayer_x', 'bayer_gbrg16; png compressed ',
     '16UC1; compressedDepth', '', '\x1b[31m\n' * 1000,
@@ -91,6 +94,7 @@ def test_a_compressed_image_message_is_read_or_refused(data: bytes, encoding: st
     assert ids is None or ids.ndim in (2, 3)
 
 
+@_MORE
 @given(data=encoded_images)
 def test_an_image_file_is_read_or_refused(data: bytes, path: Path) -> None:
     path.write_bytes(data)

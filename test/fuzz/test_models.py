@@ -66,7 +66,7 @@ def test_a_damaged_model_file_is_read_or_refused(data: st.DataObject, model: Mod
 @given(data=st.data())
 def test_a_model_file_with_other_metadata_is_read_or_refused(data: st.DataObject, model: ModelFile, path: Path) -> None:
     metadata = _metadata(model.path.read_bytes())
-    for key in data.draw(st.lists(st.sampled_from(sorted(metadata)), min_size=1, max_size=3)):
+    for key in data.draw(st.lists(st.sampled_from(sorted(metadata)), min_size=1, max_size=3, unique=True)):
         try:
             value = json.loads(metadata[key])
         except ValueError:

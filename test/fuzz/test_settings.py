@@ -26,11 +26,13 @@ from enet_ros.ros.parameters import PARAMETERS, NodeParameter
 from enet_ros.ros.settings import camera_names
 
 _FEWER = settings(max_examples=settings.default.max_examples // 2)
+_MORE = settings(max_examples=4 * settings.default.max_examples)
 _TEXTS = ('x' * 1_000_000, 'a\n', '')
 _PARAMETER_VALUES = values | st.binary(max_size=20) | st.lists(st.integers() | st.floats() | st.booleans(), max_size=5) | (
     st.sampled_from((*_TEXTS, [0.5] * 100_000)))
 
 
+@_MORE
 @given(parameter=st.sampled_from(PARAMETERS), data=st.data())
 def test_a_parameter_is_taken_or_refused(parameter: NodeParameter, data: st.DataObject) -> None:
     value = data.draw({int: st.integers(-10, 20_000), float: st.floats() | st.integers(-1, 9), bool: st.booleans(),
@@ -41,6 +43,7 @@ def test_a_parameter_is_taken_or_refused(parameter: NodeParameter, data: st.Data
         assert parameter.range is None or parameter.range.minimum <= value <= parameter.range.maximum
 
 
+@_MORE
 @given(text=st.text(max_size=30) | st.lists(st.sampled_from(('front', 'left', '1', 'a-b', '', ' ', 'é', 'a\n', 'x' * 9999)),
                                             max_size=4).map(','.join))
 def test_names_of_cameras_are_taken_or_refused(text: str) -> None:
@@ -83,6 +86,7 @@ _OPTION = st.lists(st.tuples(
 ).map(''.join), max_size=4).map(','.join)
 
 
+@_MORE
 @given(text=_OPTION)
 def test_an_option_with_figures_is_taken_or_refused(text: str) -> None:
     for limit in reads(lambda: parse_fail_under(text, LABELS.names)) or ():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -70,3 +71,9 @@ def test_real_images_are_complete(camvid: Path) -> None:
         check_whole(path)
 
 
+
+
+def test_a_named_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'x.png')
+    with pytest.raises(ImageFileError, match='not a regular file'):
+        check_whole(tmp_path / 'x.png')

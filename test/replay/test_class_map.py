@@ -30,6 +30,12 @@ map: {Lane: Road, Street: Road, Fog: null}
         'map': {'Lane': 'Road', 'Street': 'Road', 'Fog': None}}
 
 
+def test_names_of_the_file_add_to_those_of_the_bag_and_have_priority() -> None:
+    table = truth_table({0: 'Sky', 1: 'Pole'}, ClassMap({1: 'Road', 77: 'Marking'}, {'Marking': 'Road'}), CAMVID)
+    sky, road = map(CAMVID.names.index, ('Sky', 'Road'))
+    assert table.ids == {0: sky, 1: road, 77: road, 255: 255}
+
+
 def test_without_names_the_ids_are_those_of_the_model() -> None:
     assert truth_table(None, ClassMap(), CAMVID).ids == {255: 255, **{number: number for number in range(len(CAMVID))}}
 

@@ -39,7 +39,7 @@ def test_equal_reports_pass_and_have_no_change() -> None:
     assert report['verdict']['passed'] is True and exit_code(report) == ExitCode.SUCCESS
     assert all(entry['change'] == 0 for entry in comparison.changes) and not comparison.notes
     assert list(comparison.allowed) == ['mean_iou', 'class_average', 'global_accuracy', 'frame_mean_iou', 'frame_accuracy',
-                                        'boundary_mean_iou', 'frames']
+                                        'boundary_mean_iou', 'frames', 'truth_frames']
 
 
 def test_changes_are_absolute_and_relative() -> None:
@@ -55,9 +55,9 @@ def test_changes_are_absolute_and_relative() -> None:
 def test_a_change_from_zero_has_no_relative_one() -> None:
     coverage = Coverage(4, 3, 1, 3, 0, 0, ('1 frame refused',))
     worse, good = report_of(result(ious=(0.6, 0.7, 0.9), coverage=coverage)), report_of()
-    assert failures(judged(worse, good, 'dropped=+10%,frames=-2,frame_mean_iou=-0.1')) == {
+    assert failures(judged(worse, good, 'dropped=+10%,frames=-2,truth_frames=-2,frame_mean_iou=-0.1')) == {
         'dropped': 'dropped is 0.25, was 0: must be at most 0 (allowed change: +10%)'}
-    comparison = judged(worse, good, 'dropped=+0.25,frames=-2,frame_mean_iou=-0.1')  # inclusive
+    comparison = judged(worse, good, 'dropped=+0.25,frames=-2,truth_frames=-2,frame_mean_iou=-0.1')  # inclusive
     assert not failures(comparison) and change(comparison, 'dropped')['relative'] is None
     assert ['dropped', '0', '0.25', '+0.25', '-'] in [line.split() for line in summarize(worse, LABELS).splitlines()]
     assert not failures(judged(good, worse, 'dropped=+0%'))
@@ -187,14 +187,15 @@ def test_another_machine_is_named_beside_latencies() -> None:
 def test_fewer_frames_than_before_fail() -> None:
     report = report_of(result(ious=(0.8, 0.8, 0.8), coverage=Coverage(4, 3, 1, 3, 0, 0, ('1 frame refused',))))
     comparison = judged(report, report_of())
-    assert failures(comparison) == {'frames': 'frames is 3, was 4: must be at least 4 (allowed change: 0)'}
+    assert failures(comparison) == {
+        name: f'{name} is 3, was 4: must be at least 4 (allowed change: 0)' for name in ('frames', 'truth_frames')}
     assert comparison.notes == ['this report does not cover all of its input',
                                 '3 frames were compared with ground truth here and 4 there']
 
 
 def test_live_replays_may_differ_in_their_frames() -> None:
     report = report_of(result(ious=(0.8, 0.8, 0.8)), mode='live')
-    assert 'frames' not in judged(report, report_of(mode='live')).allowed
+    assert not {'frames', 'truth_frames'} & judged(report, report_of(mode='live')).allowed.keys()
 
 
 def test_a_figure_that_got_lost_fails_and_one_that_never_was_does_not() -> None:

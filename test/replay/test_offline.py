@@ -100,6 +100,14 @@ def test_frames_that_cannot_be_used_are_counted_and_named(segmenter: Segmenter) 
     )
 
 
+def test_stamps_that_do_not_increase_are_noted(segmenter: Segmenter) -> None:
+    frames = [drawn(number) for number in (0, 1, 1, 5, 2, 3)]
+    result = replay(frames, segmenter)
+    assert result.coverage.complete and result.coverage.segmented == 6
+    assert result.coverage.notes == ('the stamps of the images do not increase: 1 repeat the one before, 1 are earlier',)
+    assert replay([drawn(0), drawn(1)], segmenter).coverage.notes == ()
+
+
 def test_a_bag_in_which_no_frame_has_ground_truth_is_incomplete(segmenter: Segmenter) -> None:
     coverage = replay([replace(drawn(number), truth=None) for number in range(3)], segmenter).coverage
     assert coverage.without_truth == 3

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -114,28 +114,41 @@ def test_an_interrupt_ends_the_processes(jobs: list[Job]) -> None:
     assert multiprocessing.active_children() == []
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGKILL], ids=['interrupted', 'killed'])
-def test_the_processes_do_not_outlive_the_command(jobs: list[Job], tmp_path: Path, number: signal.Signals) -> None:
-    bags = [str(job.path) for job in (jobs[0], jobs[4])]
-    command = [sys.executable, '-m', 'enet_ros.cli.main', 'replay', *bags, '--jobs', '2', '--report', tmp_path / 'out']
-    replay = subprocess.Popen(command, text=True, stderr=subprocess.PIPE, start_new_session=True)
+@contextmanager
+def started_command(jobs: list[Job], out: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """Run `enet replay` with two processes, and yield it and its processes once they run Python code."""
+    command = [sys.executable, '-m', 'enet_ros.cli.main', 'replay', *(str(job.path) for job in jobs), '--jobs', '2',
+               '--report', out]
+    replay = subprocess.Popen(command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
     try:
         children = Path(f'/proc/{replay.pid}/task/{replay.pid}/children')
         deadline = time.monotonic() + 60
-        while len(children.read_text().split()) < 3:  # one is the resource tracker of multiprocessing
+        while len(pids := children.read_text().split()) < 3:  # one is the resource tracker of multiprocessing
             assert replay.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
-        time.sleep(0.5)  # they run Python code by now
-        if number is signal.SIGINT:
-            os.killpg(replay.pid, number)  # as a terminal does
-        else:
-            replay.send_signal(number)
-        _, errors = replay.communicate(timeout=60)  # the processes have the same stream: also waits for them
+        time.sleep(0.5)
+        yield replay, list(map(int, pids))
     finally:
         with suppress(ProcessLookupError):
             os.killpg(replay.pid, signal.SIGKILL)
-    expected = (130, 'enet: interrupted') if number is signal.SIGINT else (-signal.SIGKILL, '')
-    assert (replay.returncode, ''.join(errors.splitlines()[-1:])) == expected and 'Traceback' not in errors
+
+
+def test_an_interrupt_is_left_to_the_command(jobs: list[Job], tmp_path: Path) -> None:
+    with started_command([jobs[0], jobs[4]], tmp_path / 'out') as (replay, processes):
+        for process in processes:  # a terminal interrupts all processes
+            os.kill(process, signal.SIGINT)
+        _, errors = replay.communicate(timeout=60)
+    assert replay.returncode == 0 and 'Traceback' not in errors
+
+
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGKILL, -9)], ids=['interrupted', 'killed'])
+def test_the_processes_do_not_outlive_the_command(
+    jobs: list[Job], tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    with started_command([jobs[0], jobs[4]], tmp_path / 'out') as (replay, _):
+        replay.send_signal(number)
+        _, errors = replay.communicate(timeout=60)  # the processes have the same stream: also waits for them
+    assert replay.returncode == code and 'Traceback' not in errors
 
 
 @pytest.fixture

@@ -12,9 +12,12 @@ from replay_results import CONFIGURATION, CONFUSION, LABELS, LIVE, MODEL, bag, r
 
 from enet_ros.errors import EnetError, ImageFileError
 from enet_ros.evaluation.evaluate import Evaluation
+from enet_ros.replay.criteria import parse_fail_under
 from enet_ros.replay.report import build_report
 from enet_ros.replay.report_file import check_report, read_report, report_schema, write_report
 from enet_ros.replay.results import Coverage, ReplayResult
+from enet_ros.replay.summary import summarize
+from enet_ros.replay.verdict import judge
 
 OTHER = ((10, 0, 0, 0), (0, 10, 0, 5), (0, 5, 5, 0))
 
@@ -31,6 +34,17 @@ def test_pixels_of_all_bags_are_pooled_as_enet_evaluate_does() -> None:
     assert report['metrics']['pooled'] == Evaluation(LABELS, 5, confusion).summary()
     assert report['mean_iou'] == report['metrics']['pooled']['mean_iou']
     assert report['metrics']['confusion'] == confusion.tolist()
+
+
+def test_each_bag_has_its_mean_iou_and_the_lowest_can_be_gated() -> None:
+    bad = result(bag('rain.mcap', '2'), confusion=((50, 50, 0, 0), (50, 50, 0, 0), (0, 0, 0, 0)))
+    blind = result(bag('blind.mcap', '3'), ious=(None,) * 4, confusion=np.zeros((3, 4), np.int64), confusion_frames={})
+    report = report_of(result(), bad, blind)
+    # Sky 60 / 90 and Road 90 / 120; 50 / 150 each
+    assert [one['mean_iou'] for one in report['bags']] == [round((60 / 90 + 90 / 120) / 2, 6), round(1 / 3, 6), None]
+    judge(report, parse_fail_under('mean_iou=0.4,bag_mean_iou=0.4,truth_frames=9', LABELS.names))
+    assert [one['passed'] for one in report['verdict']['criteria']] == [True, False, False]
+    assert 'mean IoU of rain.mcap: 33.3 %' in summarize(report, LABELS)
 
 
 def test_means_over_frames_leave_out_frames_without_the_figure() -> None:

@@ -116,7 +116,7 @@ def _started(bag: Path, model: Path, out: Path, *arguments: str) -> Iterator[sub
         yield replay
     finally:
         replay.kill()
-        replay.communicate()
+        replay.wait()
 
 
 def _node_of(replay: subprocess.Popen[str]) -> int:

@@ -32,7 +32,8 @@ def test_a_dataset_gives_labels_overlays_latency_and_iou(
     drawn_dataset: Callable[..., Dataset], small_model: Path, tmp_path: Path
 ) -> None:
     dataset = drawn_dataset(val=8)
-    done = _demo('--input', dataset.root, '--model', small_model, '--out', tmp_path / 'out')
+    # faster than any node: the demo has to wait for it
+    done = _demo('--input', dataset.root, '--model', small_model, '--out', tmp_path / 'out', '--rate', 10_000)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
     assert report['frames_in'] == report['frames_out'] == 8

@@ -84,5 +84,39 @@ def test_an_installation_that_failed_is_repeated(checkout: Path) -> None:
 def test_requirements_are_installed_when_their_file_changed(checkout: Path) -> None:
     installs(checkout)
     (checkout / 'requirements' / 'run.txt').write_text('numpy\n')
-    assert installs(checkout, 'train') == [f'-r {checkout}/requirements/{name}.txt' for name in ('run', 'train')]
-    assert installs(checkout, 'train') == []
+    locked = '--no-deps --require-hashes -r'
+    assert installs(checkout, 'test') == [f'{locked} {checkout}/requirements/{name}.txt' for name in ('run', 'test')]
+    assert installs(checkout, 'test') == []
+
+
+@pytest.mark.parametrize('choice', ['cpu', 'cuda'])
+def test_pytorch_is_installed_for_training_in_the_chosen_build(
+    choice: str, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installs(checkout)
+    monkeypatch.setenv('ENET_TORCH', choice)
+    calls = installs(checkout, 'train')
+    assert [call.rpartition('/')[2] for call in calls] == ['train.txt', f'torch-{choice}.txt']
+    assert '--require-hashes' in calls[0] and ('--require-hashes' in calls[1]) is (choice == 'cuda')
+
+
+@pytest.mark.parametrize('name', ['build', 'ros-extra', 'ros-wheels', 'run', 'test', 'torch-cuda', 'train'])
+def test_every_package_is_locked_with_hashes_and_as_it_is_asked_for(name: str) -> None:
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+    starts = [number for number, line in enumerate(lines) if line[:1].isalnum()]
+    assert starts and all('==' in lines[start] and '--hash=sha256:' in lines[start + 1] for start in starts)
+    locked = {canonical(lines[start].partition(';')[0].rstrip(' \\')) for start in starts}
+    asked = (ROOT / 'requirements' / f'{name}.in').read_text().splitlines()
+    pinned = {canonical(line.partition(';')[0]) for line in asked if line and not line.startswith('#')}
+    assert pinned - locked <= ({'torch==2.13.0'} if name == 'train' else set()), 'run scripts/lock.sh'
+    assert not [line for line in lines if '://' in line]  # no index of the machine that wrote it
+
+
+def test_no_set_has_cuda_libraries_unless_it_is_chosen() -> None:
+    for path in (ROOT / 'requirements').glob('*.txt'):
+        has_cuda = any(line.startswith(('nvidia-', 'triton', 'cuda-')) for line in path.read_text().splitlines())
+        assert has_cuda is (path.stem == 'torch-cuda'), path
+
+
+def canonical(requirement: str) -> str:
+    return requirement.strip().lower().replace('_', '-').replace('[fastrtps]', '')

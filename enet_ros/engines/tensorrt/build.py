@@ -12,9 +12,10 @@ from typing import Any
 
 import tensorrt as trt
 
-from enet_ros.engines.base import EngineSpec, is_lack_of_memory
+from enet_ros.engines.base import BuildOptions, EngineSpec, is_lack_of_memory
 from enet_ros.engines.tensorrt.log import tensorrt_log
 from enet_ros.engines.tensorrt.network import define_network
+from enet_ros.engines.tensorrt.timing import timing_cache
 from enet_ros.errors import EngineError
 from enet_ros.network.model_file import ModelFile
 
@@ -27,10 +28,12 @@ _FLAGS: dict[str, tuple[str, ...]] = {'fp32': (), 'fp16': ('FP16',), 'int8': ('F
 
 
 def build(
-    model: ModelFile, spec: EngineSpec, graph: bytes | None = None, *, way: str | None = None,
-    progress_interval: float = PROGRESS_INTERVAL,
+    model: ModelFile, spec: EngineSpec, graph: bytes | None = None, options: BuildOptions | None = None, *,
+    way: str | None = None, device: str = '', progress_interval: float = PROGRESS_INTERVAL,
 ) -> bytes:
     """Build the engine of `model` for a resolved `spec`. `graph` and `way` are those of `define_network`.
+
+    `device` names the GPU that kernels are timed on.
 
     Raises:
         EngineError: TensorRT cannot build it.
@@ -46,19 +49,22 @@ def build(
     names = ('EXPLICIT_BATCH',) if spec.precision == 'int8' else ('EXPLICIT_BATCH', 'STRONGLY_TYPED')
     flags = (1 << int(getattr(creation, name)) for name in names if hasattr(creation, name))
     network = builder.create_network(sum(flags))
-    define_network(network, model, spec, graph, way=way)
+    options = options or BuildOptions()
+    define_network(network, model, spec, graph, way=way, prelu=options.prelu)
     config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace << 20)
+    config.builder_optimization_level = options.optimization_level
     if not hasattr(creation, 'STRONGLY_TYPED') or not network.get_flag(creation.STRONGLY_TYPED):
         for name in _FLAGS[spec.precision]:
             if hasattr(trt.BuilderFlag, name):
                 config.set_flag(getattr(trt.BuilderFlag, name))
     if spec.precision == 'fp32' and hasattr(trt.BuilderFlag, 'TF32'):
         config.clear_flag(trt.BuilderFlag.TF32)  # set by default; fp32 means float32
-    log.info('building for TensorRT %s, %dx%d in %s: %d layers', trt.__version__, *spec.size, spec.precision,
-             network.num_layers)
+    log.info('building for TensorRT %s, %dx%d in %s: %d layers, %s', trt.__version__, *spec.size, spec.precision,
+             network.num_layers, options)
     start = time.monotonic()
     logger.error = ''
-    with _noted_interrupts() as interrupted:
+    with _noted_interrupts() as interrupted, timing_cache(config, device):
         if hasattr(trt, 'IProgressMonitor'):  # TensorRT 8.6 may lack it
             config.progress_monitor = monitor = _monitor(progress_interval, interrupted)  # noqa: F841 - TensorRT does not keep it alive
         engine = builder.build_serialized_network(network, config)

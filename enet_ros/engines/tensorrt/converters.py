@@ -179,6 +179,16 @@ def convert_prelu(ctx: Context) -> None:
     ctx.method_return._trt = layer.get_output(0)
 
 
+@_converts('enet_ros.network.portable.MaximumPReLU.forward')
+def convert_maximum(ctx: Context) -> None:
+    """Add a product and a maximum."""
+    module, features = ctx.method_args
+    slopes = _constant(ctx, module.slopes.view(1, -1, 1, 1))
+    product = ctx.network.add_elementwise(features._trt, slopes, trt.ElementWiseOperation.PROD).get_output(0)
+    layer = ctx.network.add_elementwise(features._trt, product, trt.ElementWiseOperation.MAX)
+    ctx.method_return._trt = layer.get_output(0)
+
+
 def _greater(ctx: Context, left: TrtTensor, right: TrtTensor) -> TrtTensor:
     return ctx.network.add_elementwise(left, right, trt.ElementWiseOperation.GREATER).get_output(0)
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorrt as trt
 from numpy.typing import NDArray
 
-from enet_ros.engines.base import EngineSpec, Prediction
+from enet_ros.engines.base import BuildOptions, EngineSpec, Prediction
 from enet_ros.engines.cache import EngineKey, load_engine, store_engine
 from enet_ros.engines.cuda_graph import gpu_memory
 from enet_ros.engines.int8 import load_quantized_graph, quantize, store_quantized_graph
@@ -23,7 +23,7 @@ from enet_ros.version import __version__
 
 log = logging.getLogger(__name__)
 
-NETWORK_VERSION = '2'
+NETWORK_VERSION = '3'
 """Increase it when the same weights lead to another TensorRT network."""
 
 
@@ -34,13 +34,13 @@ class TensorRtEngine:
 
     def __init__(
         self, model: ModelFile, spec: EngineSpec, calibration: Sequence[NDArray[np.uint8]] = (), rebuild: bool = False,
-        *, gpu: Gpu | None = None,
+        *, options: BuildOptions | None = None, gpu: Gpu | None = None,
     ) -> None:
         """Load or build the engine of `model` for a resolved `spec`. Precision auto is fp16 where the GPU has it.
 
         Building can take minutes. Precision int8 needs `calibration` images (H x W x 3, uint8, RGB, of the network's size)
-        the first time. With them it is calibrated again. `rebuild` builds the engine even if the cache holds it. `gpu` is
-        the current one by default.
+        the first time. With them it is calibrated again. `rebuild` builds the engine even if the cache holds it, and
+        `options` say how it is built. `gpu` is the current one by default.
 
         Raises:
             EngineError: there is no GPU, it lacks the precision or the memory, or the engine cannot be built.
@@ -49,6 +49,7 @@ class TensorRtEngine:
 
         """
         self._gpu = gpu or find_gpu()
+        options = options or BuildOptions()
         self.spec = replace(spec, backend='tensorrt', precision=self._gpu.choose_precision(spec.precision))
         self._model = model
         self._calibrated = self._built = None
@@ -58,12 +59,12 @@ class TensorRtEngine:
                 raise EngineError(f'backend tensorrt in int8 takes one image at a time, not {spec.batch}: choose fp16')
             graph = None if calibration else load_quantized_graph(model, self.spec)
             if graph is None:
-                exact = export(model, replace(self.spec, precision='fp32', confidence=True))
+                exact = export(model, replace(self.spec, precision='fp32', confidence=True), options.prelu)
                 graph = self._calibrated = quantize(exact, model, self.spec, calibration)
         self._key = engine_key(model, self.spec, self._gpu, graph)
         with gpu_memory(self.spec):
             if rebuild or not self._start_cached():
-                self._built = self._gpu.build(model, self.spec, graph)
+                self._built = self._gpu.build(model, self.spec, graph, options)
                 self.graph = self._gpu.start(self._built, self.spec)
         self.is_new = self._built is not None or self._calibrated is not None
 

@@ -23,6 +23,7 @@ from enet_ros.errors import EngineError, one_line
 from enet_ros.network.inference import DTYPES, InferenceNetwork
 from enet_ros.network.model_file import ModelFile
 from enet_ros.network.pooling import CornerPooling
+from enet_ros.network.portable import use_maxima
 
 
 def builder_name(precision: str) -> str:
@@ -32,11 +33,12 @@ def builder_name(precision: str) -> str:
 
 
 def define_network(network: Any, model: ModelFile, spec: EngineSpec,  # noqa: ANN401 - TensorRT's
-                   graph: bytes | None = None, *, way: str | None = None) -> None:
+                   graph: bytes | None = None, *, way: str | None = None, prelu: str = 'layer') -> None:
     """Add the layers of `model` for a resolved `spec` to an empty network of TensorRT.
 
-    `graph` is the quantised ONNX graph of precision int8. `way` is that of `builder_name` by default. The input is `image`
-    (N x H x W x 3, uint8, RGB), the outputs are those of `OUTPUTS` that the spec asks for (N x H x W, uint8).
+    `graph` is the quantised ONNX graph of precision int8. `way` is that of `builder_name` by default, `prelu` that of
+    `BuildOptions`; a quantised graph has its own. The input is `image` (N x H x W x 3, uint8, RGB), the outputs are those of
+    `OUTPUTS` that the spec asks for (N x H x W, uint8).
 
     Raises:
         EngineError: TensorRT's parser cannot read the graph, or onnx is not installed.
@@ -45,19 +47,32 @@ def define_network(network: Any, model: ModelFile, spec: EngineSpec,  # noqa: AN
     if graph:
         parse(network, graph, 'calibrate again with "enet build-engine"')
     elif (way or builder_name(spec.precision)) == 'torch2trt':
-        convert(network, *traceable(model, spec))
+        convert(network, *traceable(model, spec, prelu))
     else:
-        parse(network, export(model, spec), 'choose another backend')
+        parse(network, export(model, spec, prelu), 'choose another backend')
     if not spec.confidence and network.num_outputs > 1:  # TensorRT leaves out what no output depends on
         network.unmark_output(network.get_output(1))
 
 
-def traceable(model: ModelFile, spec: EngineSpec) -> tuple[InferenceNetwork, torch.Tensor]:
+class _ParsedNetwork(InferenceNetwork):
+    """`InferenceNetwork` in operations that the parser of every supported version reads."""
+
+    def classify(self, scores: torch.Tensor) -> torch.Tensor:
+        """Return the class with the highest score of every pixel, N x H x W, uint8."""
+        # before TensorRT 10 only floats can be cast to uint8; they hold every class id exactly
+        return scores.argmax(1).to(scores.dtype).to(torch.uint8)
+
+
+def traceable(
+    model: ModelFile, spec: EngineSpec, prelu: str = 'layer', kind: type[InferenceNetwork] = InferenceNetwork
+) -> tuple[InferenceNetwork, torch.Tensor]:
     """Return the network of `model` in the type of the spec's precision, and a batch of images to trace it with."""
     device = 'cuda' if torch.cuda.is_available() else 'cpu'  # older versions of PyTorch cannot compute in half on a CPU
     images = torch.zeros(spec.batch, spec.height, spec.width, 3, dtype=torch.uint8, device=device)
-    network = InferenceNetwork(model, CornerPooling(), confidence=spec.confidence).to(device, DTYPES[spec.precision])
-    return network.eval(), images
+    network = kind(model, CornerPooling(), confidence=spec.confidence)
+    if prelu == 'maximum':
+        use_maxima(network)
+    return network.to(device, DTYPES[spec.precision]).eval(), images
 
 
 def convert(network: Any, module: InferenceNetwork, images: torch.Tensor) -> None:  # noqa: ANN401 - TensorRT's
@@ -96,8 +111,8 @@ def parse(network: Any, graph: bytes, remedy: str) -> None:  # noqa: ANN401 - Te
         raise EngineError(f'TensorRT {trt.__version__} cannot read the ONNX graph ({reason}): {remedy}')
 
 
-def export(model: ModelFile, spec: EngineSpec) -> bytes:
-    """Return the ONNX graph of `model` for the precision and shape of `spec`.
+def export(model: ModelFile, spec: EngineSpec, prelu: str = 'layer') -> bytes:
+    """Return the ONNX graph of `model` for the precision and shape of `spec`. `prelu` is that of `BuildOptions`.
 
     Raises:
         EngineError: onnx is not installed.
@@ -105,4 +120,4 @@ def export(model: ModelFile, spec: EngineSpec) -> bytes:
     """
     if find_spec('onnx') is None:
         raise EngineError('building a TensorRT engine without torch2trt needs onnx: pip install onnx')
-    return export_network(*traceable(model, spec))
+    return export_network(*traceable(model, spec, prelu, _ParsedNetwork))

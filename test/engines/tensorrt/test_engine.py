@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from enet_ros.engines.base import Engine, EngineSpec, Prediction
+from enet_ros.engines.base import BuildOptions, Engine, EngineSpec, Prediction
 from enet_ros.engines.create import check_and_store
 from enet_ros.errors import CalibrationError, EngineError
 from enet_ros.images.synthetic import draw_scene
@@ -47,8 +47,9 @@ class FakeGpu:
     def choose_precision(self, precision: str) -> str:
         return 'fp16' if precision == 'auto' else precision
 
-    def build(self, *_: object) -> bytes:
+    def build(self, model: ModelFile, spec: EngineSpec, graph: bytes | None, options: BuildOptions) -> bytes:
         self.builds += 1
+        self.options = options
         return f'engine {self.builds}'.encode()
 
     def start(self, engine: bytes, spec: EngineSpec) -> object:
@@ -148,6 +149,17 @@ def test_a_damaged_engine_is_built_again_with_the_reason(
     caplog.clear()
     make()
     assert gpu.builds == 2 and caplog.messages[0] == f'building an engine: {cached} is damaged'
+
+
+def test_options_say_how_an_engine_is_built_and_not_which_one_is_cached(
+    model: ModelFile, make: Make, gpu: FakeGpu
+) -> None:
+    engine_class = import_module('enet_ros.engines.tensorrt.engine').TensorRtEngine
+    options = BuildOptions(workspace=64, optimization_level=5, prelu='maximum')
+    engine = engine_class(model, SPEC, rebuild=True, options=options, gpu=gpu)
+    engine.store()
+    assert gpu.options == options
+    assert not make().is_new and gpu.builds == 1
 
 
 def test_an_engine_for_another_gpu_is_built_with_the_reason(
