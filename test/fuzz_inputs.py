@@ -11,7 +11,7 @@ import os
 import re
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -135,25 +135,27 @@ values: st.SearchStrategy[Any] = st.recursive(
 """Any value of JSON."""
 
 
-_CHANGES = ('value', 'value', 'value', 'part', 'part', 'snippet', 'remove', 'repeat', 'wrap', 'rename')
+_CHANGES = ('nudge', 'nudge', 'nudge', 'value', 'value', 'part', 'snippet', 'remove', 'repeat', 'wrap', 'rename')
 
 
 @st.composite
 def _changed(draw: st.DrawFn, tree: object, snippets: Sequence[str], keys: st.SearchStrategy[str]) -> object:
-    tree, known = copy.deepcopy(tree), list(_places(tree))
-    parts = [copy.deepcopy(place[key]) for place, key in known]
+    """Return a JSON value with one to three changes, each as likely near its root as in its largest list."""
+    tree = copy.deepcopy(tree)
     for _ in range(draw(st.sampled_from((1, 1, 1, 2, 3)))):
-        places = list(_places(tree))
-        if not places or draw(st.integers(0, 50)) == 0:
+        if not tree or not isinstance(tree, (dict, list)) or draw(st.integers(0, 50)) == 50:
             return draw(values | st.sampled_from(snippets))
-        place, key = draw(st.sampled_from(places))
+        place, key = _place(draw, tree)
         kind = draw(st.sampled_from(_CHANGES))
-        if kind == 'value':
+        if kind == 'nudge':
+            place[key] = draw(_near(place[key]))
+        elif kind == 'value':
             place[key] = draw(values)
         elif kind == 'snippet':
             place[key] = draw(st.sampled_from(snippets))
         elif kind == 'part':
-            place[key] = copy.deepcopy(draw(st.sampled_from(parts)))
+            other, its_key = _place(draw, tree)
+            place[key] = copy.deepcopy(other[its_key])
         elif kind == 'wrap':
             place[key] = [place[key]]
         elif kind == 'remove':
@@ -165,11 +167,26 @@ def _changed(draw: st.DrawFn, tree: object, snippets: Sequence[str], keys: st.Se
     return tree
 
 
-def _places(tree: object) -> Iterator[tuple[Any, Any]]:
-    """Yield container and key of every value in a JSON value."""
-    for key in tree if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ():
-        yield tree, key
-        yield from _places(tree[key])
+def _place(draw: st.DrawFn, tree: Any) -> tuple[Any, Any]:  # noqa: ANN401 - JSON
+    """Return container and key of a value in a container that is not empty."""
+    while True:
+        key = draw(st.sampled_from(list(tree) if isinstance(tree, dict) else range(len(tree))))
+        part = tree[key]
+        if not isinstance(part, (dict, list)) or not part or draw(st.integers(0, 3)) == 3:
+            return tree, key
+        tree = part
+
+
+def _near(value: object) -> st.SearchStrategy[Any]:
+    """Return values like `value`, of its type or almost."""
+    if isinstance(value, (bool, type(None))):
+        return st.sampled_from((True, False, None, 0, 1))
+    if isinstance(value, (int, float)) and abs(value) < 2**62:
+        return st.sampled_from((value + 1, value - 1, -value, 2 * value, value / 2, 0, float(value), str(value), 1e300,
+                                float('nan'), float('inf'), 65536 * (1 + abs(int(value)))))
+    if isinstance(value, str):
+        return st.sampled_from((value + 'x', value[:-1], value.upper(), '', ' ', [value], value + '\n', value * 20))
+    return st.sampled_from(([], {}, None, '', [value], [value, value], {'x': value}))
 
 
 def _text(tree: object) -> bytes:

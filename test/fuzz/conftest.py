@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 _SUPPRESSED = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large,
                HealthCheck.large_base_example)
 # the same inputs in each run; without the search for a smaller input that fails, too, which can take minutes
-settings.register_profile('short', max_examples=25, derandomize=True, deadline=None, database=None,
+settings.register_profile('short', max_examples=50, derandomize=True, deadline=None, database=None,
                           phases=(Phase.explicit, Phase.generate), suppress_health_check=_SUPPRESSED)
 # a round of scripts/fuzz.sh, which repeats rounds with other seeds until its time is over
 settings.register_profile('long', max_examples=100, deadline=None, database=None, suppress_health_check=_SUPPRESSED)
