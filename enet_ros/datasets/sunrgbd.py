@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -110,12 +112,19 @@ def _scene(folder: str) -> tuple[str, ...]:
 
 
 def _read_mat(path: Path, variable: str) -> list[Any]:
-    scipy_io = import_optional('scipy.io', _PURPOSE)
+    import_optional('scipy.io', _PURPOSE)
     try:
-        values = scipy_io.loadmat(path, squeeze_me=True, struct_as_record=False, variable_names=[variable])[variable]
-        return np.atleast_1d(values).tolist()
-    except Exception as error:  # SciPy raises exceptions of many types for a damaged file
+        # SciPy ends the process at some damaged files, by a segmentation fault
+        with ProcessPoolExecutor(1, get_context('spawn')) as process:
+            return process.submit(_load_mat, path, variable).result()
+    except Exception as error:  # and it raises exceptions of many types
         raise DatasetError(f'cannot read {variable} from {path}: {one_line(error)}; {_REMEDY}') from error
+
+
+def _load_mat(path: Path, variable: str) -> list[Any]:
+    scipy_io = import_optional('scipy.io', _PURPOSE)
+    values = scipy_io.loadmat(path, squeeze_me=True, struct_as_record=False, variable_names=[variable])[variable]
+    return np.atleast_1d(values).tolist()
 
 
 def _read_toolbox(path: Path, index: int, size: Size) -> NDArray[np.uint8]:

@@ -132,6 +132,16 @@ def test_matlab_files_without_the_published_fields_are_named(toolbox: Path) -> N
         path.write_bytes(before)
 
 
+def test_a_matlab_file_that_crashes_scipy_is_named(toolbox: Path) -> None:
+    path = toolbox / 'SUNRGBDtoolbox' / 'traintestSUNRGBD' / 'allsplit.mat'
+    content = bytearray(path.read_bytes())
+    tag = content.index(b'/n/fs/sun3d') - 8
+    content[tag : tag + 4] = bytes(4)  # the type of the characters
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=f'cannot read alltrain from {path}: .*; unpack SUNRGBDtoolbox.zip again'):
+        find_sunrgbd(toolbox)
+
+
 def test_labels_of_another_size_than_the_image_are_not_read(toolbox: Path, tmp_path: Path) -> None:
     h5py = pytest.importorskip('h5py')
     with h5py.File(toolbox / 'SUNRGBDtoolbox' / 'Metadata' / 'SUNRGBD2Dseg.mat', 'r+') as file:
