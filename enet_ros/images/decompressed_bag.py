@@ -11,6 +11,7 @@ import yaml
 import zstandard
 
 from enet_ros.errors import EnetError, one_line
+from enet_ros.parsing import read_yaml
 
 _INDEX = 'metadata.yaml'
 _BLOCK = 1 << 20
@@ -56,7 +57,7 @@ def _compressed_index(path: Path) -> dict[str, Any] | None:
     if not path.is_dir() or not any(path.glob('*.zstd')):
         return None
     try:
-        index = yaml.safe_load((path / _INDEX).read_text())
+        index = read_yaml(path / _INDEX)
         bag = index['rosbag2_bagfile_information']
         is_compressed = (bag['compression_mode'].lower(), bag['compression_format']) == ('file', 'zstd')
         are_there = all((path / Path(name).name).is_file() for name in bag['relative_file_paths'])
