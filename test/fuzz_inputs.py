@@ -212,7 +212,7 @@ def texts(draw: st.DrawFn, text: str) -> bytes:
         elif kind == 'remove':
             parts[at] = ''
         else:
-            parts[at] *= draw(st.sampled_from((2, 10_000)))
+            parts[at] = (parts[at] * draw(st.sampled_from((2, 10_000))))[:20_000]
     return ''.join(parts).encode(errors='replace')
 
 
