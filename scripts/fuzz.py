@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument('--minutes', type=float, default=10, help='time of all rounds (default: 10)')
     parser.add_argument('--seed', type=int, help='run one round with this seed, to its end')
     args, pytest = parser.parse_known_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in the background, and so would pytest
     end = time.monotonic() + 60 * args.minutes
     totals: Counter[str] = Counter()
     failed = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,10 @@ def test_a_failure_is_saved_with_the_input_and_the_command_that_repeats_it(check
 def test_rounds_without_a_failure_are_counted_and_leave_no_file(checkout: Path) -> None:
     path = checkout / 'test' / 'fuzz' / 'test_reader.py'
     path.write_text(_ALWAYS_FAILS.replace('1 // number', 'number').replace('!= 3', 'is not None'))
+    # as a shell starts it in the background
+    ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)
     done = _fuzz(checkout, '--minutes', 0.2)
+    signal.signal(signal.SIGINT, ignored)
     assert done.returncode == 0, done.stdout + done.stderr
     last = [line.split(' failed, ')[1] for line in done.stdout.splitlines() if line.startswith('seed ')][-1]
     assert int(last.split()[0]) >= 100 and f'{last.split()[0]} all' in done.stdout
