@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from enet_ros.datasets.coding import Coding
 from enet_ros.datasets.optional import import_optional
+from enet_ros.datasets.parsing import parsing
 from enet_ros.datasets.prepared import some_images
 from enet_ros.datasets.source import Pair, Size, SourceDataset
 from enet_ros.datasets.splitting import Choice, hold_out
@@ -53,8 +55,8 @@ def find_sunrgbd(root: Path, choice: Choice | None = None) -> SourceDataset:
             'SUNRGBD/ and SUNRGBDtoolbox/'
         )
 
-    def to_ids(pair: Pair, _: Size) -> NDArray[np.uint8]:
-        return _read_toolbox(pair.labels_path, indices[pair.name]) if indices else _CODING.read(pair.labels_path)
+    def to_ids(pair: Pair, size: Size) -> NDArray[np.uint8]:
+        return _read_toolbox(pair.labels_path, indices[pair.name], size) if indices else _CODING.read(pair.labels_path)
 
     return SourceDataset(
         'sunrgbd', SUNRGBD, hold_out(splits, choice), to_ids,
@@ -88,11 +90,13 @@ def _number(path: Path) -> int:
 def _find_toolbox(root: Path) -> tuple[dict[str, list[Pair]], dict[str, int]]:
     """Return the pairs of each split, and the index of the labels of each name."""
     import_optional('h5py', _PURPOSE)  # before the slow part
-    train = {_scene(folder) for folder in _read_mat(root / _SPLIT_MAT, 'alltrain')}
+    with parsing(root / _SPLIT_MAT, _REMEDY):
+        train = {_scene(folder) for folder in _read_mat(root / _SPLIT_MAT, 'alltrain')}
     splits: dict[str, list[Pair]] = {'train': [], 'test': []}
     indices = {}
     for index, meta in enumerate(_read_mat(root / _META_MAT, 'SUNRGBDMeta')):
-        path = PurePosixPath(meta.rgbpath)
+        with parsing(root / _META_MAT, _REMEDY):
+            path = PurePosixPath(meta.rgbpath)
         scene = _scene(str(path.parent.parent))
         # each folder holds one image, and the names of the images repeat
         pair = Pair(root.joinpath('SUNRGBD', *scene, 'image', path.name), root / _LABELS_MAT, '_'.join(scene))
@@ -108,20 +112,30 @@ def _scene(folder: str) -> tuple[str, ...]:
 
 
 def _read_mat(path: Path, variable: str) -> list[Any]:
-    scipy_io = import_optional('scipy.io', _PURPOSE)
+    import_optional('scipy.io', _PURPOSE)
     try:
-        values = scipy_io.loadmat(path, squeeze_me=True, struct_as_record=False, variable_names=[variable])[variable]
-        return np.atleast_1d(values).tolist()
-    except (OSError, ValueError, KeyError, NotImplementedError, zlib.error) as error:
+        # SciPy ends the process at some damaged files, by a segmentation fault
+        with ProcessPoolExecutor(1, get_context('spawn')) as process:
+            return process.submit(_load_mat, path, variable).result()
+    except Exception as error:  # and it raises exceptions of many types
         raise DatasetError(f'cannot read {variable} from {path}: {one_line(error)}; {_REMEDY}') from error
 
 
-def _read_toolbox(path: Path, index: int) -> NDArray[np.uint8]:
+def _load_mat(path: Path, variable: str) -> list[Any]:
+    scipy_io = import_optional('scipy.io', _PURPOSE)
+    values = scipy_io.loadmat(path, squeeze_me=True, struct_as_record=False, variable_names=[variable])[variable]
+    return np.atleast_1d(values).tolist()
+
+
+def _read_toolbox(path: Path, index: int, size: Size) -> NDArray[np.uint8]:
     h5py = import_optional('h5py', _PURPOSE)
     try:
         with h5py.File(path) as file:
-            labels = file[file['SUNRGBD2Dseg']['seglabel'][index, 0]][()].T  # MATLAB stores columns first
-    except (OSError, KeyError, ValueError, IndexError) as error:
+            stored = file[file['SUNRGBD2Dseg']['seglabel'][index, 0]]  # MATLAB stores columns first
+            if stored.shape[::-1] != size:  # before memory is allocated
+                raise ValueError(f'they have shape {stored.shape[::-1]}, but the image has {size}')
+            labels = stored[()].T
+    except Exception as error:  # likewise h5py
         raise DatasetError(f'cannot read labels {index} from {path}: {one_line(error)}; {_REMEDY}') from error
     if labels.min() < 0 or labels.max() > len(SUNRGBD):
         raise DatasetError(f'labels {index} of {path} are {labels.min()} to {labels.max()} but must be 0 to {len(SUNRGBD)}: '

@@ -39,10 +39,17 @@ def bag_reader(path: Path) -> AnyReader:
 
 
 def read_topics(bag: AnyReader, topics: Iterable[str], start: int | None = None) -> Iterator[tuple[Connection, int, bytes]]:
-    """Yield connection, time of recording in nanoseconds and data of each message of `topics`, from the time `start` on."""
+    """Yield connection, time of recording in nanoseconds and data of each message of `topics`, from the time `start` on.
+
+    Many types of exceptions mean that the bag is damaged.
+    """
     wanted = set(topics)
     connections = [connection for connection in bag.connections if connection.topic in wanted]
-    return bag.messages(connections, start) if connections else iter(())  # without connections it would read all topics
+    # without connections it would read all topics
+    for connection, time, data in bag.messages(connections, start) if connections else ():
+        if not isinstance(time, int):  # a cell of sqlite3 can be of any type
+            raise TypeError(f'a time of recording is {time!r:.40}')
+        yield connection, time, data
 
 
 def refusal(path: Path, error: Exception) -> str:

@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import zstandard
 from mcap.reader import make_reader
-from mcap.records import Channel, Message, Metadata, Schema
-from mcap.stream_reader import StreamReader
+from mcap.records import Channel, Chunk, McapRecord, Message, Metadata, Schema
+from mcap.stream_reader import StreamReader, breakup_chunk
+
+from enet_ros.images.messages import MAX_PIXELS
 
 _MAGIC = b'\x89MCAP0\r\n'  # the first and the last bytes of a finished file
+_MOST_BYTES = 8 * MAX_PIXELS + 2**24
+"""Most bytes of a chunk: an image with MAX_PIXELS, four channels and 16 bits, after the usual content of a chunk."""
 
 
 class McapScan:
@@ -27,7 +32,7 @@ class McapScan:
         schemas: dict[int, Schema] = {}
         channels: dict[int, Channel] = {}
         with self._path.open('rb') as file:
-            records = StreamReader(file, validate_crcs=True).records
+            records = _expanded(StreamReader(file, emit_chunks=True, validate_crcs=True).records)
             while True:
                 self.unread = self._path.stat().st_size - file.tell()
                 try:
@@ -41,6 +46,30 @@ class McapScan:
                 elif isinstance(record, Message) and (channel := channels.get(record.channel_id)):
                     schema = schemas.get(channel.schema_id)
                     yield schema.name if schema else '', channel, record
+
+
+def check_chunk_size(chunk: Chunk) -> None:
+    """Check the size of a chunk before it is decompressed: 40 kB can expand to gigabytes.
+
+    Raises:
+        ValueError: it is larger than any that a recorder writes. zstandard has an exception of its own for damaged data.
+
+    """
+    size = chunk.uncompressed_size
+    if chunk.compression == 'zstd':  # whose data can state another size, which counts
+        size = max(size, zstandard.frame_content_size(chunk.data))
+    if size > _MOST_BYTES:
+        raise ValueError(f'a chunk has {size} bytes, more than {_MOST_BYTES}')
+
+
+def _expanded(records: Iterator[McapRecord]) -> Iterator[McapRecord]:
+    """Yield the records, and those in a chunk in its place."""
+    for record in records:
+        if isinstance(record, Chunk):
+            check_chunk_size(record)
+            yield from breakup_chunk(record, validate_crc=True)
+        else:
+            yield record
 
 
 def is_unfinished_mcap(path: Path) -> bool:
@@ -57,7 +86,9 @@ def read_metadata(path: Path, name: str) -> list[dict[str, str]]:
     """Return the metadata records with this name in an mcap file, up to the first one that cannot be read."""
     found = []
     with suppress(Exception), path.open('rb') as file:  # a damaged record can raise almost any exception
-        records = StreamReader(file).records if is_unfinished_mcap(path) else make_reader(file).iter_metadata()
+        # in a chunk, there is none
+        records = (StreamReader(file, emit_chunks=True).records if is_unfinished_mcap(path)
+                   else make_reader(file).iter_metadata())
         for entry in records:
             if isinstance(entry, Metadata) and entry.name == name:
                 found.append(entry.metadata)

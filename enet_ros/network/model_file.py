@@ -177,7 +177,7 @@ def read_model(path: Path) -> ModelFile:
             raise ModelFileError(f'{path} is {_OTHER_KINDS[path.suffix]}') from error
         raise ModelFileError(f'{path} is damaged or not a safetensors file ({one_line(error)}): {REMEDY}') from error
     except ModelFileError as error:
-        raise ModelFileError(f'model file {path}: {error}') from error
+        raise ModelFileError(f'model file {path}: {one_line(error)}') from error
     for name, values in weights.items():
         if values.dtype != np.float32:
             raise ModelFileError(f'model file {path}: weight {name} is {values.dtype}, not float32: {REMEDY}')

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enet_ros.datasets.parsing import parsing, read_yaml
-from enet_ros.errors import DatasetError, quoted
+from enet_ros.errors import DatasetError, printable, quoted
 from enet_ros.labels import VOID, Color, LabelSet
 
 _COLOR = re.compile(r'#[0-9a-fA-F]{6}')
@@ -114,13 +114,14 @@ def truth_table(names: Mapping[int, str] | None, class_map: ClassMap, labels: La
     truth_names = list(dict.fromkeys(known.values()))
     if unused := [name for name in class_map.renamed if name not in truth_names]:
         raise DatasetError(f'class map: {quoted(unused[0])} is not a class of the ground truth: '
-                           f'use {", ".join(truth_names)}')
+                           f'use {printable(", ".join(truth_names))}')
     targets = {name: class_map.renamed.get(name, name) for name in truth_names}
     if unknown := {name: target for name, target in targets.items() if target is not None and target not in labels.names}:
         shown = ', '.join(name if name == target else f'{target} (for {name})' for name, target in unknown.items())
         unmatched = [name for name in labels.names if name not in targets.values()]
         others = f'; only in the model: {", ".join(unmatched)}' if unmatched else ''
-        raise DatasetError(f'only in the ground truth: {shown}{others}: map the names with "map" in a --class-map file')
+        raise DatasetError(f'only in the ground truth: {printable(shown)}{others}: '
+                           'map the names with "map" in a --class-map file')
     ids, colors = {VOID: VOID}, {}
     for identity, name in known.items():
         target = targets[name]

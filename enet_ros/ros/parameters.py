@@ -99,7 +99,7 @@ class NodeParameter:
         # bool is a subclass of int, but not for ROS
         if not isinstance(value, types) or isinstance(value, bool) != (self.type is bool):
             kind = {str: 'text', int: 'a whole number', float: 'a number', bool: 'true or false'}[self.type]
-            raise UsageError(f'{self.name} is {value!r}: must be {kind}')
+            raise UsageError(f'{self.name} is {value!r:.40}: must be {kind}')
         if self.choices and value not in self.choices:
             raise UsageError(f'{self.name} {quoted(str(value))} is unknown: choose from {", ".join(self.choices)}')
         if self.range is not None and isinstance(value, (int, float)) and value not in self.range:

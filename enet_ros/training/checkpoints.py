@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import zipfile
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -74,7 +75,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
             if not torch.isfinite(values).all():
                 raise TrainingError(f'{name} is not finite after step {checkpoint["global_step"]}, {path} is kept: '
                                     'add --resume and use a lower learning_rate')
-        with replacing(Path(path)) as temporary:
+        with replacing(Path(path), durable=True) as temporary:
             try:
                 torch.save(checkpoint, temporary)
             except RuntimeError as error:  # the error of PyTorch's own writer when the disk is full
@@ -102,7 +103,7 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint.
+    """Read a checkpoint, and check the CRC-32 of everything in it.
 
     Raises:
         TrainingError: the file is missing or damaged.
@@ -112,7 +113,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise TrainingError(f'checkpoint {path} is missing: {remedy}')
     try:
+        with zipfile.ZipFile(path) as archive:  # the format of torch.save; torch.load does not check it
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(damaged)
         checkpoint: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-    except Exception as error:  # PyTorch has no exception of its own for a damaged file
+    except Exception as error:  # neither zipfile nor PyTorch has one exception for all damaged files
         raise TrainingError(f'checkpoint {path} is damaged: {remedy}') from error
     return checkpoint

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 import dacite
 
 from enet_ros.datasets.prepared import SPLITS
-from enet_ros.errors import EnetError, RecipeError, one_line
+from enet_ros.errors import EnetError, RecipeError, one_line, printable, quoted
 from enet_ros.network.architecture import ARCHITECTURES, Architecture, describe_sizes, is_valid_size
 from enet_ros.parsing import parse_yaml, read_yaml
 from enet_ros.training.augmentation import ColorJitter
@@ -161,13 +161,14 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f'recipe {path} is not a mapping of keys to values: see config/train for examples')
     for change in changes:
         _change(fields, change)
-    where = f'recipe {path}' + (f' with {", ".join(changes)}' if changes else '')
+    where = printable(f'recipe {path}' + (f' with {", ".join(changes)}' if changes else ''))
     try:
         return dacite.from_dict(Recipe, _tuples(fields), dacite.Config(strict=True, cast=[float]))
     except dacite.UnexpectedDataError as error:
         known = {name: [field.name for field in dataclasses.fields(kind)]
                  for name, kind in (('', Recipe), ('jitter', ColorJitter), ('stages', Stage))}
-        raise RecipeError(f'{where}: unknown key {", ".join(sorted(map(str, error.keys)))}; known keys: '
+        unknown = printable(', '.join(sorted(f'{key:.40}' for key in map(str, error.keys))))
+        raise RecipeError(f'{where}: unknown key {unknown}; known keys: '
                           f'{", ".join(known[""])}; in jitter: {", ".join(known["jitter"])}; '
                           f'in each stage: {", ".join(known["stages"])}') from error
     except dacite.WrongTypeError as error:
@@ -201,17 +202,17 @@ def _change(fields: dict[str, Any], change: str) -> None:
     except ValueError:
         equals = ''
     if not equals:
-        raise RecipeError(f'"{change}" is not a change: use KEY=VALUE, for example stages.decoder.epochs=10')
+        raise RecipeError(f'{quoted(change)} is not a change: use KEY=VALUE, for example stages.decoder.epochs=10')
     *parents, last = key.split('.')
     place: Any = fields
     for name in parents:
         if isinstance(place, list):
             place = {stage.get('name'): stage for stage in place if isinstance(stage, dict)}
         if not isinstance(place.get(name), (dict, list)):
-            raise RecipeError(f'"{change}": the recipe has no section {name}; choose from {_names(place)}')
+            raise RecipeError(f'{quoted(change)}: the recipe has no section {printable(name)}; choose from {_names(place)}')
         place = place[name]
     if not isinstance(place, dict) or last not in place:
-        raise RecipeError(f'"{change}": there is no key {last}; choose from {_names(place)}')
+        raise RecipeError(f'{quoted(change)}: there is no key {printable(last)}; choose from {_names(place)}')
     place[last] = value
 
 

@@ -8,14 +8,16 @@ import logging
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import yaml
 
 from enet_ros.datasets.prepared import Dataset
-from enet_ros.errors import TrainingError
+from enet_ros.errors import TrainingError, one_line
 from enet_ros.files import replacing
 from enet_ros.network.model_file import ModelFile, read_model
+from enet_ros.parsing import read_json
 from enet_ros.resources import share_folder
 from enet_ros.training.machine import is_main_process
 from enet_ros.training.recipe import Recipe
@@ -57,11 +59,11 @@ def find_weights(out: Path) -> Path | None:
     """Return the copy of the model file that the run in `out` started with; None if there is no run or no such file.
 
     Raises:
-        TrainingError: the copy is missing or damaged.
+        TrainingError: the copy is missing or damaged, or run.json is damaged.
 
     """
     path, start = out / IDENTITY, out / START
-    digest = json.loads(path.read_text(encoding='utf-8')).get('begun_with') if path.is_file() else None
+    digest = _read_identity(path)['begun_with'] if path.is_file() else None
     if digest and not (start.is_file() and hashlib.sha256(start.read_bytes()).hexdigest() == digest):
         raise TrainingError(f'{start} is {"damaged" if start.exists() else "missing"}: add --weights with the model file '
                             f'that the run started with; its sha256 is {digest}')
@@ -74,7 +76,7 @@ def identify_run(out: Path, recipe: Recipe, dataset: Dataset, resume: bool, star
     `start` is the model file that the run starts with.
 
     Raises:
-        TrainingError: `out` holds a run and `resume` is not set, or it holds another run.
+        TrainingError: `out` holds a run and `resume` is not set, or it holds another run or a damaged run.json.
 
     """
     names = list(dataset.labels.names)
@@ -93,12 +95,12 @@ def identify_run(out: Path, recipe: Recipe, dataset: Dataset, resume: bool, star
         return text
     if not resume:
         raise TrainingError(f'{out} already holds a run: add --resume to continue it, or use another folder')
-    there, here = (_flat(_without_rates(json.loads(one))) for one in (path.read_text(encoding='utf-8'), text))
+    there, here = (_flat(_without_rates(one)) for one in (_read_identity(path), json.loads(text)))
     if differing := [key for key in {**there, **here} if there.get(key) != here.get(key)]:
         raise TrainingError(
-            f'{out} holds a run of another recipe or dataset, first difference: {differing[0]} is '
-            f'{there.get(differing[0])} there and {here.get(differing[0])} here; resume without --config, --set and '
-            '--weights, or use another folder'
+            f'{out} holds a run of another recipe or dataset, first difference: {differing[0]:.80} is '
+            f'{there.get(differing[0])!s:.80} there and {here.get(differing[0])!s:.80} here; resume without --config, '
+            '--set and --weights, or use another folder'
         )
     return text
 
@@ -111,18 +113,33 @@ def write_identity(out: Path, identity: str, start: ModelFile | None) -> None:
 
     """
     if start:
-        with replacing(out / START) as temporary:
+        with replacing(out / START, durable=True) as temporary:
             shutil.copyfile(start.path, temporary)
             if read_model(temporary).sha256 != start.sha256:
                 raise TrainingError(f'{start.path} changed while images were read: run the command again')
     else:
         (out / START).unlink(missing_ok=True)  # left by a run whose run.json was removed
-    with replacing(out / RECIPE) as temporary:
+    with replacing(out / RECIPE, durable=True) as temporary:
         # from JSON, which has lists instead of tuples: YAML has no tuples
         text = yaml.safe_dump(json.loads(identity)['recipe'], sort_keys=False, default_flow_style=None)
         temporary.write_text(text, encoding='utf-8')
-    with replacing(out / IDENTITY) as temporary:
+    with replacing(out / IDENTITY, durable=True) as temporary:
         temporary.write_text(identity, encoding='utf-8')
+
+
+def _read_identity(path: Path) -> dict[str, Any]:
+    """Read run.json and check the parts that are used: the stages of its recipe and the digest of its first weights."""
+    try:
+        run = read_json(path)
+        if not (isinstance(run, dict) and isinstance(run.setdefault('begun_with', None), (str, NoneType))):
+            raise ValueError('it is not the description of a run')
+        if not (isinstance(recipe := run.get('recipe'), dict) and isinstance(stages := recipe.get('stages'), list)
+                and all(isinstance(stage, dict) for stage in stages)):
+            raise ValueError('it has no recipe with stages')
+    except (OSError, ValueError) as error:
+        raise TrainingError(f'{path} is damaged ({one_line(error)}): restore it from a copy, or train in another folder'
+                            ) from error
+    return run
 
 
 def _without_rates(run: dict[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,10 @@ from enet_ros.errors import DatasetError, EnetError
 
 @pytest.mark.parametrize(('read', 'content'), [
     (read_json, b'{'), (read_yaml, b'a: [\n'), (read_json, b'\xff'), (read_yaml, b'\xff'), (read_yaml, b'day: 2025-13-45'),
+    (read_json, b'[' * 5000), (read_yaml, b'[' * 5000), (read_yaml, b'a: !!timestamp x'), (read_yaml, b'a: &a [*a]'),
     (read_json, b'[]'), (read_yaml, b'- 1'), (read_yaml, b''), (read_yaml, b'text'),
-], ids=['bad JSON', 'bad YAML', 'JSON not UTF-8', 'YAML not UTF-8', 'bad date', 'JSON list', 'YAML list', 'empty', 'text'])
+], ids=['bad JSON', 'bad YAML', 'JSON not UTF-8', 'YAML not UTF-8', 'bad date',
+        'nested JSON', 'nested YAML', 'bad tag', 'alias', 'JSON list', 'YAML list', 'empty', 'text'])
 def test_a_file_without_keys_is_one_line_with_path_and_remedy(
     read: Callable[[Path, str], dict[str, Any]], content: bytes, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from image_data import text_bomb
 
 from enet_ros.datasets.shapes import Canvas
 from enet_ros.errors import ImageError
@@ -84,3 +85,11 @@ def test_a_mask_is_not_decoded_before_its_size_is_known(monkeypatch: pytest.Monk
     monkeypatch.setattr(cv2, 'imdecode', lambda *_: pytest.fail('decoded'))
     with pytest.raises(ValueError, match='a mask has 60000x60000 pixels'):
         Canvas(SIZE, 0).draw({'shape_type': 'mask', 'points': [[0, 0], [1, 1]], 'mask': base64.b64encode(data)}, 1)
+
+
+def test_compressed_texts_in_a_mask_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    decode, seen = cv2.imdecode, []
+    monkeypatch.setattr(cv2, 'imdecode', lambda data, flags: seen.append(data.tobytes()) or decode(data, flags))
+    bomb = base64.b64encode(text_bomb(2))  # 14 kB that expand to 14 MB
+    Canvas(SIZE, 0).draw({'shape_type': 'mask', 'points': [[0, 0], [4, 4]], 'mask': bomb}, 1)
+    assert seen and b'zTXt' not in seen[0]

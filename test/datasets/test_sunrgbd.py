@@ -116,3 +116,36 @@ def test_a_damaged_matlab_file_is_named(toolbox: Path, tmp_path: Path) -> None:
     (toolbox / 'SUNRGBDtoolbox' / 'Metadata' / 'SUNRGBDMeta.mat').write_bytes(b'x' * 200)
     with pytest.raises(DatasetError, match=r'cannot read SUNRGBDMeta from .*SUNRGBDMeta.mat'):
         find_sunrgbd(toolbox)
+    (toolbox / 'SUNRGBDtoolbox' / 'Metadata' / 'SUNRGBDMeta.mat').write_bytes(bytes(200))
+    with pytest.raises(DatasetError, match=r'cannot read SUNRGBDMeta from .*SUNRGBDMeta.mat'):
+        find_sunrgbd(toolbox)
+
+
+def test_matlab_files_without_the_published_fields_are_named(toolbox: Path) -> None:
+    scipy_io = pytest.importorskip('scipy.io')
+    for name, variable in (('traintestSUNRGBD/allsplit.mat', 'alltrain'), ('Metadata/SUNRGBDMeta.mat', 'SUNRGBDMeta')):
+        path = toolbox / 'SUNRGBDtoolbox' / name
+        before = path.read_bytes()
+        scipy_io.savemat(path, {variable: np.arange(3.)})
+        with pytest.raises(DatasetError, match=f'{path} is not valid: .*; unpack SUNRGBDtoolbox.zip again'):
+            find_sunrgbd(toolbox)
+        path.write_bytes(before)
+
+
+def test_a_matlab_file_that_crashes_scipy_is_named(toolbox: Path) -> None:
+    path = toolbox / 'SUNRGBDtoolbox' / 'traintestSUNRGBD' / 'allsplit.mat'
+    content = bytearray(path.read_bytes())
+    tag = content.index(b'/n/fs/sun3d') - 8
+    content[tag : tag + 4] = bytes(4)  # the type of the characters
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=f'cannot read alltrain from {path}: .*; unpack SUNRGBDtoolbox.zip again'):
+        find_sunrgbd(toolbox)
+
+
+def test_labels_of_another_size_than_the_image_are_not_read(toolbox: Path, tmp_path: Path) -> None:
+    h5py = pytest.importorskip('h5py')
+    with h5py.File(toolbox / 'SUNRGBDtoolbox' / 'Metadata' / 'SUNRGBD2Dseg.mat', 'r+') as file:
+        large = file.create_dataset('large', (500_000, 200_000), np.uint8, chunks=(100, 100))  # 93 GB of zeros, a small file
+        file['SUNRGBD2Dseg/seglabel'][0, 0] = large.ref
+    with pytest.raises(DatasetError, match=r'labels 0 .*shape \(200000, 500000\), but the image has \(2, 19\)'):
+        convert(toolbox, tmp_path / 'out')

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import mcap.writer
@@ -160,6 +161,18 @@ def test_a_cut_sqlite3_bag_is_one_line_with_a_remedy(share: float, tmp_path: Pat
         except EnetError as error:
             text = str(error)
         assert 'drive' in text and 'malformed' in text and '\n' not in text
+
+
+def test_a_sqlite3_bag_with_a_time_of_text_is_damaged(tmp_path: Path) -> None:
+    path = write_bag(tmp_path / 'drive', {'/image': 'Image'}, 3, StoragePlugin.SQLITE3)
+    with sqlite3.connect(next(path.glob('*.db3'))) as database:
+        database.execute("UPDATE messages SET timestamp = 'late' WHERE id = 2")
+    database.close()
+    bag = open_bag(path)
+    messages, text = read(bag.images())
+    assert [recorded.time for recorded in messages] == [recorded_at(0), recorded_at(2)]
+    assert text == f"bag {path} is damaged: 2 of 3 messages were read from /image (a time of recording is 'late')"
+    assert bag.seconds('/image') == 0.4
 
 
 def test_a_bag_with_several_image_topics_asks_for_one(tmp_path: Path) -> None:

@@ -51,6 +51,20 @@ def test_nothing_is_left_of_a_bag_that_cannot_be_read(drive: Path, temporary: Pa
         assert not list(temporary.iterdir())
 
 
+def test_an_index_with_nested_lists_is_read_or_refused(drive: Path, temporary: Path) -> None:
+    index = drive / 'metadata.yaml'
+    text, refused = index.read_text(), 0
+    for depth in (280, 320, 360, 900):  # PyYAML writes fewer levels than it reads
+        index.write_text(f'{text}  more: {"[" * depth}{"]" * depth}\n')
+        try:
+            open_bag(drive)
+        except EnetError as error:
+            assert str(error).startswith(f'cannot read bag {drive}: ')
+            refused += 1
+        assert not list(temporary.iterdir())
+    assert refused
+
+
 def test_a_full_disk_names_the_folder_of_temporary_files(drive: Path, temporary: Path) -> None:
     with file_size_limit(5_000), pytest.raises(EnetError) as raised:
         open_bag(drive)

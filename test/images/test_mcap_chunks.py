@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from recordings import recorded_at
+import zstandard
+from mcap.records import Chunk
+from recordings import recorded_at, write_mcap
 from resource_limits import peak_memory
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from truth_bags import IMAGE, frame, image, write_entries, write_topics
 
+from enet_ros.errors import IncompleteInputError
 from enet_ros.images.bags import Bag, open_bag
+from enet_ros.images.mcap_scan import check_chunk_size
 
 
 def stamps(bag: Bag, *topics: str) -> list[int]:
@@ -51,3 +56,25 @@ def test_chunks_that_overlap_are_merged(tmp_path: Path) -> None:
     write_topics(path, by_topic)  # first all images, then all labels
     assert stamps(open_bag(path), '/image', '/labels') == [1 + number // 2 for number in range(24)]
     assert stamps(open_bag(path), '/labels') == list(range(1, 13))
+
+
+@pytest.mark.parametrize('finish', [True, False], ids=['finished', 'cut off'])
+def test_a_small_chunk_that_expands_to_gigabytes_is_not_read(finish: bool, tmp_path: Path) -> None:
+    path = write_mcap(tmp_path / 'drive.mcap', 40, finish=finish)
+    data = bytearray(path.read_bytes())
+    places = [match.start() for match in re.finditer(rb'\x04\0\0\0zstd', data)]  # after size and checksum of a chunk
+    place = places[len(places) // 2 - 1 if finish else -1]  # of the last chunk; a finished file also has an index
+    data[place - 12 : place - 4] = (10**10).to_bytes(8, 'little')
+    path.write_bytes(data)
+    with peak_memory() as used:
+        found: list[int] = []
+        with pytest.raises(IncompleteInputError):
+            for recorded in open_bag(path).messages(['/image']):
+                found.append(recorded.time)
+    assert 0 < len(found) < 40 and used.bytes < 10_000_000
+
+
+def test_the_size_of_the_compressed_data_counts_not_what_the_chunk_states() -> None:
+    data = zstandard.ZstdCompressor().compress(bytes(500_000_000))
+    with pytest.raises(ValueError, match='a chunk has 500000000 bytes, more than 416777216'):
+        check_chunk_size(Chunk('zstd', data, 0, 0, 0, 100))

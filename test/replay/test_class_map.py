@@ -83,3 +83,10 @@ def test_a_bad_file_is_one_line(text: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as info:
         read(tmp_path, text)
     assert reason in str(info.value) and 'map.yaml' in str(info.value) and '\n' not in str(info.value)
+
+
+@pytest.mark.parametrize('renamed', [{}, {'none': None}], ids=['unknown', 'unused'])
+def test_an_error_about_a_name_with_a_line_break_is_one_line(renamed: dict[str, str | None]) -> None:
+    with pytest.raises(DatasetError, match=r'two\\nlines') as caught:
+        truth_table(None, ClassMap({0: 'two\nlines'}, renamed), CAMVID)
+    assert '\n' not in str(caught.value)

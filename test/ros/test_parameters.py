@@ -53,6 +53,12 @@ def test_an_error_names_the_parameter_the_bad_value_and_what_is_allowed(name: st
     assert name in text and str(value) in text and remedy in text
 
 
+def test_an_error_repeats_only_the_start_of_a_long_value() -> None:
+    with pytest.raises(UsageError, match=r"^width is 'xxx.*: must be a whole number$") as raised:
+        TABLE['width'].check('x' * 1_000_000)
+    assert len(str(raised.value)) < 100
+
+
 def test_the_parameter_file_has_the_defaults_and_descriptions_of_the_table() -> None:
     text = (ROOT / 'config' / 'segment.yaml').read_text()
     assert yaml.safe_load(text) == {'/**': {'ros__parameters': {name: p.default for name, p in TABLE.items()}}}

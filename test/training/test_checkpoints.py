@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import math
+import os
+import random
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,14 @@ def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(tmp_path: Path) -> Non
         checkpoints.save_checkpoint({'global_step': 2, 'state_dict': {'weight': torch.ones(100_000)}}, path)
     assert read_checkpoint(path)['global_step'] == 1
     assert list(tmp_path.iterdir()) == [path]  # nothing half-written
+
+
+def test_a_checkpoint_is_on_the_disk_when_the_next_step_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed = []
+    monkeypatch.setattr(os, 'fsync', lambda handle: flushed.append(os.fstat(handle).st_ino))
+    path = tmp_path / 'last.ckpt'
+    AtomicCheckpoints().save_checkpoint({'global_step': 1, 'state_dict': {}}, path)
+    assert flushed == [path.stat().st_ino, tmp_path.stat().st_ino]  # what it holds, then its name
 
 
 def test_weights_that_are_not_finite_never_replace_a_checkpoint(dataset: Dataset, tmp_path: Path) -> None:
@@ -64,6 +75,37 @@ def test_a_better_epoch_after_a_resume_is_kept_in_a_relative_folder(
     monkeypatch.chdir(stopped.parent)
     train_stages(dataset, recipe, Path(stopped.name), resume=True)
     assert read_checkpoint(stopped / 'decoder' / 'best.ckpt')['epoch'] == 2
+
+
+def test_no_flipped_bit_changes_what_a_checkpoint_holds(tmp_path: Path) -> None:
+    path, weights = tmp_path / 'last.ckpt', torch.arange(4000.)
+    AtomicCheckpoints().save_checkpoint({'global_step': 7, 'state_dict': {'weight': weights}}, path)
+    contents, generator, noticed = path.read_bytes(), random.Random(0), 0
+    for _ in range(500):
+        damaged = bytearray(contents)
+        damaged[generator.randrange(len(contents))] ^= 1 << generator.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            checkpoint = read_checkpoint(path)
+        except TrainingError as error:
+            assert str(error).startswith(f'checkpoint {path} is damaged: remove the folder {path.parent} and add --resume')
+            noticed += 1
+        else:  # a bit of the padding or of a date
+            assert checkpoint['global_step'] == 7 and torch.equal(checkpoint['state_dict']['weight'], weights)
+    assert noticed > 400
+
+
+def test_a_run_does_not_continue_with_a_weight_that_a_flipped_bit_changed(
+    dataset: Dataset, recipe: Recipe, stopped: Path
+) -> None:
+    path = stopped / 'decoder' / 'last.ckpt'
+    contents = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        weight = max(map(archive.read, archive.namelist()), key=len)
+    contents[contents.index(weight) + len(weight) // 2] ^= 1
+    path.write_bytes(contents)
+    with pytest.raises(TrainingError, match=f'{path} is damaged'):
+        train_stages(dataset, recipe, stopped, resume=True)
 
 
 @pytest.mark.parametrize('name', ['last.ckpt', 'best.ckpt'])

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from enet_ros.errors import TrainingError
 from enet_ros.training.history import read_history
 
 
-def _log(folder: Path, version: int, *rows: str) -> None:
+def _log(folder: Path, version: int | str, *rows: str) -> None:
     path = folder / 'log' / f'version_{version}' / 'metrics.csv'
     path.parent.mkdir(parents=True)
     path.write_text('\n'.join(('epoch,learning_rate,loss,step,val_mean_iou', *rows)) + '\n')
@@ -26,3 +29,19 @@ def test_history_joins_the_logs_of_a_resumed_stage(tmp_path: Path) -> None:
 def test_history_of_a_stage_that_has_not_started_is_empty(tmp_path: Path) -> None:
     history = read_history(tmp_path / 'decoder')
     assert not history.loss and not history.mean_iou and not history.learning_rate
+
+
+def test_a_renamed_log_is_left_out(tmp_path: Path) -> None:
+    _log(tmp_path, 0, '0,0.1,3.0,1,')
+    for name in ('old', '0_old', '1_2', '٣'):  # int() reads the last two
+        _log(tmp_path, name, '0,0.1,9.0,1,')
+    assert read_history(tmp_path).loss == [(1, 3.0)]
+
+
+@pytest.mark.parametrize('row', ['x,0.1,3.0,1,', '0,0.1,loss,1,', '0,0.1,\x00', ',0.1,3.0,1,', 'nan,0.1,3.0,1,'],
+                         ids=['epoch', 'loss', 'nul', 'no-epoch', 'nan'])
+def test_a_damaged_log_is_named_with_the_remedy(row: str, tmp_path: Path) -> None:
+    _log(tmp_path, 0, row)
+    path = tmp_path / 'log' / 'version_0' / 'metrics.csv'
+    with pytest.raises(TrainingError, match=f'cannot read {path}: .*; remove it and add --resume'):
+        read_history(tmp_path)

@@ -91,6 +91,15 @@ def test_an_unknown_key_is_refused_with_a_list_of_known_keys(tmp_path: Path) -> 
         read_recipe(recipe_file(tmp_path / 'r.yaml', batchsize=4))
 
 
+@pytest.mark.parametrize('content', ['seed: 2001-13-45', 'seed: !!int ""', '[' * 5000, '"two\\nlines": 1'],
+                         ids=['date', 'empty-int', 'nested', 'two-lines'])
+def test_a_file_that_is_not_a_recipe_is_refused_in_one_line(content: str, tmp_path: Path) -> None:
+    (tmp_path / 'r.yaml').write_text(content)
+    with pytest.raises(RecipeError, match=r'recipe .*r\.yaml') as caught:
+        read_recipe(tmp_path / 'r.yaml')
+    assert '\n' not in str(caught.value)
+
+
 def test_changes_apply_to_every_section_of_a_recipe(tmp_path: Path) -> None:
     path = recipe_file(tmp_path / 'r.yaml')
     changes = ['seed=7', 'jitter.hue=0', 'stages.decoder.epochs=5', 'stages.encoder.crop=[96, 64]', 'hold_out=[0006R0]']
@@ -102,6 +111,9 @@ def test_changes_apply_to_every_section_of_a_recipe(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(('change', 'reason'), [
     ('seed', 'use KEY=VALUE'),
+    ('\n', 'use KEY=VALUE'),
+    ('a\n=1', 'no key'),
+    ('a\n.b=1', 'no section'),
     ('seed=[', 'use KEY=VALUE'),
     pytest.param('seed=' + '[' * 5000, 'use KEY=VALUE', id='too deep'),
     ('seed=9999-99-99', 'use KEY=VALUE'),

@@ -58,6 +58,25 @@ def test_a_resumed_run_may_have_another_learning_rate(out: Path, dataset: Datase
     identify_run(out, dataclasses.replace(RECIPE, stages=stages), dataset, True, start)
 
 
+@pytest.mark.parametrize(
+    'content',
+    [b'', b'[]', b'null', b'"run"', b'{"begun_with": "', b'\xff\xfe', b'{}', b'{"recipe": 1}',
+     b'{"recipe": {"stages": [1]}}', b'{"recipe": {"stages": 1}}', b'{"recipe": {"stages": []}, "begun_with": 5}',
+     b'[' * 100_000],
+    ids=['empty', 'list', 'null', 'text', 'cut', 'not-utf8', 'nothing', 'recipe', 'stage', 'stages', 'begun-with', 'nested'],
+)
+def test_a_damaged_run_json_is_named_with_the_remedy(
+    content: bytes, out: Path, dataset: Dataset, start: ModelFile
+) -> None:
+    path = out / 'run.json'
+    path.write_bytes(content)
+    message = f'{path} is damaged.*: restore it from a copy, or train in another folder'
+    with pytest.raises(TrainingError, match=message):
+        find_weights(out)
+    with pytest.raises(TrainingError, match=message):
+        identify_run(out, RECIPE, dataset, True, start)
+
+
 def test_the_recipe_in_use_can_be_read_again(out: Path) -> None:
     assert read_recipe(out / 'recipe.yaml') == RECIPE
     assert yaml.safe_load((out / 'recipe.yaml').read_text())['size'] == [96, 64]
