@@ -20,7 +20,7 @@ RECIPE = Recipe(
     precision='32-true', seed=3, validate_every=1, jitter=ColorJitter(0.2, 0.2, 0.2, 0.1, 0.2),
     stages=(
         Stage('encoder', 'encoder', 1, 1e-3, (32, 32), (0.5, 1.5), 5.0, 'cross_entropy', 1.2),
-        Stage('decoder', 'enet', 2, 1e-3, (32, 32), (0.5, 1.5), 5.0, 'cross_entropy+lovasz', 1.02),
+        Stage('decoder', 'enet', 2, 1e-3, (32, 32), (0.5, 1.5), 5.0, 'cross_entropy', 1.02),
     ),
 )
 

@@ -52,7 +52,7 @@ def test_a_recipe_that_was_written_can_be_read_again(tmp_path: Path) -> None:
      'unknown key blur'),
     ({'stages': changed_stage(rotation=-1.0)}, r'rotation is -1.0: must be in \[0, 180\] degrees'),
     ({'stages': changed_stage(loss='ohem')}, 'loss must be one of cross_entropy, cross_entropy\\+lovasz'),
-    ({'stages': changed_stage(network='encoder', name='first') + changed_stage()},
+    ({'stages': changed_stage(network='encoder', name='first', loss='cross_entropy+lovasz') + changed_stage()},
      'stage first: loss cross_entropy\\+lovasz needs labels of the full size, .*: use loss cross_entropy'),
     ({'splits': []}, r'splits is \[\]'),
     ({'splits': ['training']}, r"splits is \['training'\]"),
