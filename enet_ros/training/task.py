@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 import lightning
@@ -48,6 +49,7 @@ class SegmentationTask(lightning.LightningModule):
         self.train_images = train  # not a buffer: buffers are saved in checkpoints and sent between processes
         self.val_images = val
         self.register_buffer('class_weights', weights, persistent=False)
+        self.cross_entropy: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] = segmentation_loss
         self.evaluator = Evaluator(labels)
 
     @property
@@ -113,7 +115,7 @@ class SegmentationTask(lightning.LightningModule):
         indices = indices[self._share]
         scores = self.network(images.contiguous(memory_format=torch.channels_last))
         labels = self._targets(labels)
-        total, weight = segmentation_loss(scores, labels, self.class_weights)
+        total, weight = self.cross_entropy(scores, labels, self.class_weights)
         # the average over processes of gradients divided by the mean weight is the gradient of the whole batch
         weight = self.trainer.strategy.reduce(weight, reduce_op='mean')
         loss = total / weight.clamp(min=torch.finfo(weight.dtype).tiny)
