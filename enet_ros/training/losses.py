@@ -51,11 +51,11 @@ def lovasz_softmax(scores: Tensor, labels: Tensor) -> Tensor:
     classes = torch.arange(scores.shape[1], device=scores.device, dtype=labels.dtype)
     truth = (labels.flatten() == classes[:, None]).float()  # C x pixels
     probabilities = scores.float().softmax(1).transpose(0, 1).flatten(1)
-    errors, order = ((truth - probabilities).abs() * known).sort(1, descending=True)  # void is last, with error 0
+    # void has error 0: it is last and adds nothing
+    errors, order = ((truth - probabilities).abs() * known).sort(1, descending=True)
     truth = truth.gather(1, order)
     total = truth.sum(1, keepdim=True)
-    false = ((1 - truth) * known[order]).cumsum(1)
-    jaccard = 1 - (total - truth.cumsum(1)) / (total + false).clamp(min=1)
+    jaccard = 1 - (total - truth.cumsum(1)) / (total + (1 - truth).cumsum(1)).clamp(min=1)
     rises = jaccard.diff(dim=1, prepend=torch.zeros_like(total))
     present = total[:, 0] > 0
     return ((errors * rises).sum(1) * present).sum() / present.sum().clamp(min=1)
