@@ -44,6 +44,8 @@ def main(command: Sequence[str] | None = None) -> None:
         train, held = (load_images(dataset, samples, recipe.size, 'reading') for samples in chosen)
     except EnetError as error:
         parser.error(str(error))
+    if recipe.stages[-1].loss != 'cross_entropy':
+        parser.error(f'{arguments.run} was trained with loss {recipe.stages[-1].loss}: use a run with loss cross_entropy')
     network = load_network(model)
     pixels = train.pixels(len(dataset.labels))
     used = class_weights(pixels, recipe.stages[-1].class_weight_constant)

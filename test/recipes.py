@@ -17,10 +17,10 @@ from enet_ros.training.recipe import Recipe, Stage
 RECIPE = Recipe(
     size=(96, 64), splits=('train',), hold_out=(), decoder_activation='prelu', decoder_dropout=0.1, last_kernel=3,
     batch_size=3, optimizer='adam', weight_decay=2e-4, schedule='cosine', warmup_epochs=0.5, ema_decay=0.9,
-    precision='32-true', seed=3, validate_every=1, jitter=ColorJitter(0.2, 0.2, 0.2, 0.1),
+    precision='32-true', seed=3, validate_every=1, jitter=ColorJitter(0.2, 0.2, 0.2, 0.1, 0.2),
     stages=(
-        Stage('encoder', 'encoder', 1, 1e-3, (32, 32), (0.5, 1.5), 1.2),
-        Stage('decoder', 'enet', 2, 1e-3, (32, 32), (0.5, 1.5), 1.02),
+        Stage('encoder', 'encoder', 1, 1e-3, (32, 32), (0.5, 1.5), 5.0, 'cross_entropy', 1.2),
+        Stage('decoder', 'enet', 2, 1e-3, (32, 32), (0.5, 1.5), 5.0, 'cross_entropy', 1.02),
     ),
 )
 

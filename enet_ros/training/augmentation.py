@@ -1,4 +1,4 @@
-"""Random views of a whole batch: scale, crop, flip and colour, with a single resampling, on the device that trains.
+"""Random views of a whole batch: scale, rotation, crop, flip, colour; with one resampling, on the device that trains.
 
 Augmentation libraries resample once per operation and fill the area outside an image with class 0. All random numbers come
 from the generator argument, so that a resumed run gets the same views.
@@ -29,10 +29,12 @@ class ColorJitter:
     """Distances from grey are multiplied by a factor in 1 ± this, 0 to 1."""
     hue: float
     """Colours are rotated around the grey axis by up to ± this, in full turns, 0 to 0.5."""
+    gamma: float
+    """Values in [0, 1] are raised to a power whose logarithm is uniform in ± this, 0 to 1."""
 
     def __post_init__(self) -> None:
         """Check the ranges: larger values would turn an image into its negative."""
-        for name, largest in (('brightness', 1), ('contrast', 1), ('saturation', 1), ('hue', 0.5)):
+        for name, largest in (('brightness', 1), ('contrast', 1), ('saturation', 1), ('hue', 0.5), ('gamma', 1)):
             if not 0 <= getattr(self, name) <= largest:
                 raise EnetError(f'{name} is {getattr(self, name)}: must be in [0, {largest}]')
 
@@ -43,20 +45,22 @@ def augment(
     labels: Tensor,
     crop: tuple[int, int],
     scale: tuple[float, float],
+    rotation: float,
     jitter: ColorJitter,
     generator: torch.Generator,
     share: slice = slice(None),
 ) -> tuple[Tensor, Tensor]:
     """Return a random view of each sample.
 
-    A view scales its sample, mirrors it or not, and changes its colours. Where the scaled sample is smaller than the view,
-    the rest is black and void.
+    A view scales and turns its sample, mirrors it or not, and changes its colours. Where the sample does not cover the view,
+    the view is black and void.
 
     Args:
         images: N x 3 x H x W, uint8, RGB.
         labels: N x H x W class ids, uint8, 255 = void.
         crop: Width and height of a view in pixels.
         scale: Smallest and largest scale factor; uniform in its logarithm.
+        rotation: Largest angle in degrees, to either side.
         jitter: Ranges of the colour changes.
         generator: Source of all random numbers, on the CPU.
         share: The samples whose views are returned. They are the same as in a call for all samples.
@@ -77,14 +81,17 @@ def augment(
     share_x, share_y = crop[0] / width / factor, crop[1] / height / factor
     mirror = torch.where(uniform(-1, 1) < 0, -1.0, 1.0)
     maps = torch.zeros(count, 2, 3)
-    maps[:, 0, 0] = share_x * mirror
-    maps[:, 1, 1] = share_y
     maps[:, 0, 2] = uniform(-1, 1) * (1 - share_x).abs()
     maps[:, 1, 2] = uniform(-1, 1) * (1 - share_y).abs()
+    angle = uniform(-rotation, rotation) * (math.pi / 180)
+    aspect = width / height  # the coordinates of grid_sample are not square
+    maps[:, 0, 0], maps[:, 0, 1] = share_x * mirror * angle.cos(), -share_y / aspect * angle.sin()
+    maps[:, 1, 0], maps[:, 1, 1] = share_x * mirror * aspect * angle.sin(), share_y * angle.cos()
     brightness, contrast, saturation = (
         uniform(1 - reach, 1 + reach) for reach in (jitter.brightness, jitter.contrast, jitter.saturation)
     )
-    angle = uniform(-jitter.hue, jitter.hue) * 2 * math.pi
+    turn = uniform(-jitter.hue, jitter.hue) * 2 * math.pi
+    exponent = uniform(-jitter.gamma, jitter.gamma).exp()
     with torch.autocast(images.device.type, enabled=False):  # bf16 coordinates cannot address single pixels
         grid = functional.affine_grid(maps.to(images.device), [count, 1, crop[1], crop[0]], align_corners=False)
         pixels = images.float() / 255
@@ -93,10 +100,13 @@ def augment(
         # grid_sample returns 0 outside the sample: with ids shifted by -VOID, 0 is void
         ids = functional.grid_sample(labels[:, None].float() - VOID, grid, mode='nearest', align_corners=False) + VOID
         ids = ids[:, 0].round().to(torch.uint8)
-        colors = (brightness * contrast).view(-1, 1, 1) * _color_turn(saturation, angle)
+        colors = (brightness * contrast).view(-1, 1, 1) * _color_turn(saturation, turn)
         offset = brightness * (1 - contrast) * means.cpu()
         views = torch.einsum('nij,njhw->nihw', colors.to(views.device), views) + offset.to(views.device).view(-1, 1, 1, 1)
-        return views.clamp_(0, 1), ids
+        views.clamp_(0, 1)
+        if jitter.gamma:
+            views.pow_(exponent.to(views.device).view(-1, 1, 1, 1))
+        return views, ids
 
 
 def _color_turn(saturation: Tensor, angle: Tensor) -> Tensor:

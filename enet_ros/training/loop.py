@@ -25,7 +25,7 @@ from enet_ros.network.registry import Network, load_network, make_network
 from enet_ros.training.checkpoints import BEST, LAST, AtomicCheckpoints, BestCheckpoint, StopOnSignal, read_checkpoint
 from enet_ros.training.data import Images, choose_samples, load_images
 from enet_ros.training.finish import FinishedRun, finish
-from enet_ros.training.losses import class_weights
+from enet_ros.training.losses import class_weights, segmentation_loss
 from enet_ros.training.machine import (
     Precision,
     check_machine,
@@ -166,7 +166,9 @@ def _train_stage(run: _Run, stage: Stage, network: Network, weights: Tensor, fol
         part = EncoderClassifier(network.encoder, len(run.labels))
     task = SegmentationTask(part, run.recipe, stage, run.labels, run.train_images, run.val_images, weights)
     if run.compiled:
-        task.network.compile()
+        # without dynamic shapes: every stage has one shape of its own
+        task.network.compile(dynamic=False)
+        task.cross_entropy = torch.compile(segmentation_loss, dynamic=False)
     processes, here = process_counts()
     last = folder / LAST
     if last.is_file():

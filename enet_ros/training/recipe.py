@@ -37,6 +37,10 @@ class Stage:
     """Width and height in pixels of the crop from the scaled image."""
     scale: tuple[float, float]
     """Smallest and largest factor of the random scaling."""
+    rotation: float
+    """Largest angle in degrees of the random rotation, to either side."""
+    loss: Literal['cross_entropy', 'cross_entropy+lovasz']
+    """Cross entropy with class weights, or its sum with the Lovasz-softmax loss, which has none (Berman et al. 2018)."""
     class_weight_constant: float
     """c in the class weights 1 / ln(c + p)."""
 
@@ -111,6 +115,11 @@ class Recipe:
             if not 0 < stage.scale[0] <= stage.scale[1] < math.inf:
                 raise RecipeError(f'stage {stage.name}: scale is {list(stage.scale)}: use two positive factors, '
                                   'the smaller one first')
+            if not 0 <= stage.rotation <= 180:
+                raise RecipeError(f'stage {stage.name}: rotation is {stage.rotation}: must be in [0, 180] degrees')
+            if stage.network in PARTS and stage.loss != 'cross_entropy':
+                raise RecipeError(f'stage {stage.name}: loss {stage.loss} needs labels of the full size, network '
+                                  f'{stage.network} has an eighth: use loss cross_entropy, or train a whole network')
             if not 1 < stage.class_weight_constant < math.inf:
                 raise RecipeError(f'stage {stage.name}: class_weight_constant is {stage.class_weight_constant}: '
                                   'must be greater than 1')

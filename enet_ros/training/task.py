@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 import lightning
@@ -22,7 +23,7 @@ from enet_ros.evaluation.metrics import mean_iou
 from enet_ros.labels import LabelSet
 from enet_ros.training.augmentation import augment
 from enet_ros.training.data import Images
-from enet_ros.training.losses import segmentation_loss
+from enet_ros.training.losses import LOVASZ_STRIDE, lovasz_softmax, segmentation_loss
 from enet_ros.training.recipe import Recipe, Stage
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class SegmentationTask(lightning.LightningModule):
         self.train_images = train  # not a buffer: buffers are saved in checkpoints and sent between processes
         self.val_images = val
         self.register_buffer('class_weights', weights, persistent=False)
+        self.cross_entropy: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] = segmentation_loss
         self.evaluator = Evaluator(labels)
 
     @property
@@ -106,16 +108,20 @@ class SegmentationTask(lightning.LightningModule):
         seed = (self.recipe.seed * 1_000_003 + self.global_step) * 1009
         images, labels = augment(
             self.train_images.images[indices].to(self.device), self.train_images.labels[indices].to(self.device),
-            self.stage.crop, self.stage.scale, self.recipe.jitter, torch.manual_seed(seed), self._share,
+            self.stage.crop, self.stage.scale, self.stage.rotation, self.recipe.jitter, torch.manual_seed(seed), self._share,
         )
         if self.global_rank:  # dropout uses the random numbers after those of the views; each process needs others
             torch.manual_seed(seed + self.global_rank)
         indices = indices[self._share]
         scores = self.network(images.contiguous(memory_format=torch.channels_last))
-        total, weight = segmentation_loss(scores, self._targets(labels), self.class_weights)
+        labels = self._targets(labels)
+        total, weight = self.cross_entropy(scores, labels, self.class_weights)
         # the average over processes of gradients divided by the mean weight is the gradient of the whole batch
         weight = self.trainer.strategy.reduce(weight, reduce_op='mean')
         loss = total / weight.clamp(min=torch.finfo(weight.dtype).tiny)
+        if self.stage.loss == 'cross_entropy+lovasz':
+            sparse = slice(LOVASZ_STRIDE // 2, None, LOVASZ_STRIDE)
+            loss = loss + lovasz_softmax(scores[:, :, sparse, sparse], labels[:, sparse, sparse])
         if not torch.isfinite(loss):
             names = ', '.join(self.train_images.names[index] for index in indices.tolist())
             raise TrainingError(

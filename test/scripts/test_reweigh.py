@@ -42,7 +42,7 @@ def test_weights_of_the_training_give_its_metrics_and_others_give_others(
     assert flat[0] == 10 and flat[1:] != same[1:]
 
 
-@pytest.mark.parametrize('wrong', ['constant', 'run', 'classes', 'validation'])
+@pytest.mark.parametrize('wrong', ['constant', 'run', 'classes', 'validation', 'loss'])
 def test_what_cannot_be_estimated_is_refused_in_one_line(
     wrong: str, drawn_dataset: Callable[..., Dataset], small_model: Path, reweigh: Callable[..., str], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -50,7 +50,8 @@ def test_what_cannot_be_estimated_is_refused_in_one_line(
     dataset, run = drawn_dataset(train=1, val=1), tmp_path / 'run'
     run.mkdir()
     shutil.copy(small_model, run / 'model.safetensors')
-    recipe = dataclasses.replace(one_stage(), splits=('train', 'val') if wrong == 'validation' else ('train',))
+    loss = 'cross_entropy+lovasz' if wrong == 'loss' else 'cross_entropy'
+    recipe = dataclasses.replace(one_stage(loss=loss), splits=('train', 'val') if wrong == 'validation' else ('train',))
     if wrong != 'run':
         recipe_file(run / 'recipe.yaml', recipe)
     if wrong == 'classes':
@@ -59,5 +60,6 @@ def test_what_cannot_be_estimated_is_refused_in_one_line(
     with pytest.raises(SystemExit, match='2'):
         reweigh(dataset.root, run, 1.0 if wrong == 'constant' else 2.0)
     reason = {'constant': 'c is 1.0', 'run': 'run/recipe.yaml', 'validation': 'no validation samples',
+              'loss': 'was trained with loss cross_entropy+lovasz: use a run with loss cross_entropy',
               'classes': 'only in the model: Sky; only in the dataset: Heaven'}
     assert reason[wrong] in capsys.readouterr().err.splitlines()[-1]

@@ -14,8 +14,8 @@ from enet_ros.training.recipe import read_recipe
 def test_the_recipes_of_the_package_are_valid() -> None:
     paths = sorted((ROOT / 'config' / 'train').iterdir())
     networks = {path.stem: read_recipe(path).architecture(11).network for path in paths}
-    assert networks == {'camvid': 'enet', 'camvid_ablation': 'enet', 'camvid_cpu': 'enet', 'cityscapes': 'enet',
-                        'finetune': 'enet', 'segnet_camvid': 'segnet', 'sunrgbd': 'enet'}
+    assert networks == {'camvid': 'enet', 'camvid_ablation': 'enet', 'camvid_cpu': 'enet', 'camvid_long': 'enet',
+                        'cityscapes': 'enet', 'finetune': 'enet', 'segnet_camvid': 'segnet', 'sunrgbd': 'enet'}
 
 
 def test_a_recipe_that_was_written_can_be_read_again(tmp_path: Path) -> None:
@@ -64,8 +64,14 @@ def test_a_named_pipe_is_no_recipe(tmp_path: Path) -> None:
     ({'stages': changed_stage(class_weight_constant=1.0)}, 'class_weight_constant is 1.0'),
     ({'precision': 'fp8'}, 'precision'),
     ({'decoder_dropout': 1.5}, 'decoder_dropout is 1.5'),
-    ({'jitter': {'brightness': 0.1, 'contrast': 0.1, 'saturation': 0.1, 'hue': 0.9}}, 'hue is 0.9'),
-    ({'jitter': {'brightness': 0.1, 'contrast': 0.1, 'saturation': 0.1, 'gamma': 0.9}}, 'gamma'),
+    ({'jitter': {'brightness': 0.1, 'contrast': 0.1, 'saturation': 0.1, 'hue': 0.9, 'gamma': 0}}, 'hue is 0.9'),
+    ({'jitter': {'brightness': 0.1, 'contrast': 0.1, 'saturation': 0.1, 'hue': 0.1}}, 'jitter.gamma'),
+    ({'jitter': {'brightness': 0.1, 'contrast': 0.1, 'saturation': 0.1, 'hue': 0.1, 'gamma': 0, 'blur': 1}},
+     'unknown key blur'),
+    ({'stages': changed_stage(rotation=-1.0)}, r'rotation is -1.0: must be in \[0, 180\] degrees'),
+    ({'stages': changed_stage(loss='ohem')}, 'loss must be one of cross_entropy, cross_entropy\\+lovasz'),
+    ({'stages': changed_stage(network='encoder', name='first', loss='cross_entropy+lovasz') + changed_stage()},
+     'stage first: loss cross_entropy\\+lovasz needs labels of the full size, .*: use loss cross_entropy'),
     ({'splits': []}, r'splits is \[\]'),
     ({'splits': ['training']}, r"splits is \['training'\]"),
     ({'ema_decay': 1.0}, 'ema_decay is 1.0'),

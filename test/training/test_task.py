@@ -124,3 +124,12 @@ def test_learning_rate_of_a_resumed_stage_is_that_of_the_recipe(dataset: Dataset
     train_stages(dataset, lower, stopped, resume=True)
     rates = dict(read_history(stopped / 'decoder').learning_rate)
     assert rates[2] > 1e-4 and rates[3] <= 1e-5
+
+
+def test_lovasz_softmax_is_added_to_the_cross_entropy(dataset: Dataset, tmp_path: Path) -> None:
+    losses = []
+    for loss in ('cross_entropy', 'cross_entropy+lovasz'):
+        recipe = one_stage(loss=loss, epochs=1, learning_rate=1e-9, warmup_epochs=0.0)
+        train_stages(dataset, recipe, tmp_path / loss)
+        losses.append(read_history(tmp_path / loss / 'decoder').loss[0][1])
+    assert 0.5 < losses[1] - losses[0] < 1  # an untrained network has learned no class
