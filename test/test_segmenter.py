@@ -348,13 +348,15 @@ def test_an_engine_is_released_when_another_replaces_it_and_with_its_segmenter(b
 
 
 def test_the_engine_stays_when_the_other_one_cannot_be_created(
-    model: ModelFile, street: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: ModelFile, street: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segmenter = Segmenter(model, EngineSpec('openvino', 'fp32'))
     engine, labels = segmenter.engine, segmenter.segment(street, 'bgr').labels
-    (tmp_path / 'cache').write_text('a file where the folder should be')
-    monkeypatch.setenv('ENET_CACHE', str(tmp_path / 'cache'))
-    with pytest.raises(EnetError, match=r'cannot write .*cache'):
+    def fail(*_: object) -> None:
+        raise EngineError('out of memory')
+
+    monkeypatch.setattr('enet_ros.segmenter.create_engine', fail)
+    with pytest.raises(EngineError, match='out of memory'):
         segmenter.set_confidence(True)
     assert segmenter.engine is engine
     assert (segmenter.segment(street, 'bgr').labels == labels).all()

@@ -50,7 +50,7 @@ def test_it_trains_and_evaluates_split_test_and_resumes_when_run_again(script: P
     few_steps = (
         '--set', 'size=[96, 64]', '--set', 'precision=32-true', '--set', 'batch_size=2', '--set', 'warmup_epochs=0',
         '--set', 'stages=[{name: decoder, network: enet, epochs: 2, learning_rate: 0.001, crop: [64, 64], '
-        'scale: [0.5, 2.0], class_weight_constant: 1.02}]',
+        'scale: [0.5, 2.0], rotation: 0, loss: cross_entropy, class_weight_constant: 1.02}]',
     )
     done = _run(script, tmp_path / 'camvid', tmp_path / 'out', *few_steps)
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +19,20 @@ from enet_ros.training.loop import train, train_stages
 from enet_ros.training.recipe import Recipe
 
 
+def _use_all_threads() -> None:
+    """Use as many threads as a new process: runs are compared bit by bit, and engines of other tests change the number."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> None:
+    _use_all_threads()
+
+
 @contextmanager
 def _cpu_only() -> Iterator[None]:
     """Hide a GPU, as the fixture `_without_gpu` does for tests."""
+    _use_all_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, 'is_available', lambda: False)
         patch.setattr(torch.cuda, 'device_count', lambda: 0)
