@@ -243,7 +243,8 @@ def test_images_that_arrive_too_fast_are_overwritten_and_the_newest_is_segmented
     counts = re.search(r'segmented (\d+) images; (\d+) more were overwritten', process.log())
     assert counts, process.log()
     segmented, overwritten = map(int, counts.groups())
-    assert segmented == len(robot.labels)
+    # the signal comes as soon as the last labels do, maybe before the node has counted them
+    assert segmented in (len(robot.labels) - 1, len(robot.labels))
     # on a busy machine DDS also overwrites images before the node takes them, and does not report it
     assert 0 < overwritten <= robot.sent - segmented
     robot.destroy_node()

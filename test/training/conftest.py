@@ -20,7 +20,10 @@ from enet_ros.training.recipe import Recipe
 
 
 def _use_all_threads() -> None:
-    """Use as many threads as a new process: runs are compared bit by bit, and engines of other tests change the number."""
+    """Fix the number of threads: runs are compared bit by bit, and engines of other tests change it.
+
+    Where it was never set, MKL chooses its own, and sums differ.
+    """
     torch.set_num_threads(len(os.sched_getaffinity(0)))
 
 

@@ -60,12 +60,14 @@ def test_a_killed_run_resumes_to_the_same_weights(
 ) -> None:
     config = recipe_file(tmp_path / 'r.yaml', recipe)
     code = f'''
-import signal
+import os, signal
 from pathlib import Path
+import torch
 from recipes import signal_at
 from enet_ros.datasets.prepared import read_dataset
 from enet_ros.training.loop import train_stages
 from enet_ros.training.recipe import read_recipe
+torch.set_num_threads(len(os.sched_getaffinity(0)))  # as conftest.py does
 train_stages(read_dataset(Path({str(dataset.root)!r})), read_recipe(Path({str(config)!r})), Path({str(tmp_path / "run")!r}),
              callbacks=[signal_at(3, signal.SIGKILL)])
 '''
