@@ -22,7 +22,7 @@ from enet_ros.training.recipe import Recipe
 def _use_all_threads() -> None:
     """Fix the number of threads: runs are compared bit by bit, and engines of other tests change it.
 
-    Where it was never set, MKL chooses its own, and sums differ.
+    A process that sets it computes other sums than one that does not, also where the number is the same.
     """
     torch.set_num_threads(len(os.sched_getaffinity(0)))
 
