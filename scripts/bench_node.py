@@ -88,12 +88,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         robot.wait_for_node(node.check)
         robot.play(WARM_UP, arguments.rate)
         robot.sent.clear()
+        memory = {'start': node.memory_mb()['now']}
         start, used = time.monotonic(), node.cpu_seconds()
         robot.play(arguments.seconds, arguments.rate)
         elapsed, used = time.monotonic() - start, node.cpu_seconds() - used
         time.sleep(0.5)  # for the last labels
         node.check()
-        memory = node.memory_mb()
+        memory |= node.memory_mb()
         stages = image_stages(times.read_text(), robot.sent, robot.received)
     answered = [key for key in robot.sent if key in robot.received]
     return {
@@ -145,7 +146,8 @@ def print_report(report: dict[str, Any]) -> None:
         print(f'{name:11} {camera["sent"]} images sent, {camera["answered"]} labels, {camera["fps"]:.1f} fps'
               + (f', p50 {camera["latency_ms"]["p50"]:.1f} ms' if camera['latency_ms'] else ''))
     print(f'node        {report["cpu"]:.3f} CPU seconds per second, '
-          f'{report["memory_mb"]["now"]:.0f} MB resident, {report["memory_mb"]["peak"]:.0f} MB at most')
+          f'{report["memory_mb"]["start"]:.0f} MB resident after the warm-up, '
+          f'{report["memory_mb"]["now"]:.0f} MB at the end, {report["memory_mb"]["peak"]:.0f} MB at most')
 
 
 def _percentiles(seconds: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
