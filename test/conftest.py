@@ -64,7 +64,8 @@ def tensorrt_stand_in() -> Iterator[None]:
     What imported it keeps it: enet_ros/engines/tensorrt and torch2trt are loaded once in a process. An installed TensorRT is
     never replaced.
     """
-    rtx = pytest.importorskip('tensorrt_rtx', reason='needs tensorrt-rtx: scripts/test.sh installs it on x86-64 for Python 3.10 to 3.13')
+    reason = 'needs tensorrt-rtx: scripts/test.sh installs it on x86-64 for Python 3.10 to 3.13'
+    rtx = pytest.importorskip('tensorrt_rtx', reason=reason)
     if find_spec('tensorrt') is not None:
         pytest.skip('needs a machine without TensorRT, where tensorrt-rtx can take its name; test_gpu.py tests the real one')
     with pytest.MonkeyPatch.context() as patch:
