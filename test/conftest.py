@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import tempfile
 
 # the tests' networks and images are small: more threads would slow them down
 os.environ['OMP_NUM_THREADS'] = '1'
@@ -53,7 +54,8 @@ def shipped_model() -> Path:
 
 @pytest.fixture(autouse=True, scope='session')
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the tests out of the user's cache."""
+    """Keep the tests out of the user's cache. What torch.compile compiled in /tmp is used again by later runs."""
+    os.environ.setdefault('TORCHINDUCTOR_CACHE_DIR', os.path.join(tempfile.gettempdir(), f'torchinductor_{os.getuid()}'))
     os.environ['ENET_CACHE'] = str(tmp_path_factory.mktemp('cache'))
 
 
