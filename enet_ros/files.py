@@ -56,8 +56,8 @@ def replacing(path: Path, *, durable: bool = False, private: bool = False) -> It
     """Yield a temporary path that replaces `path` when the block succeeds and is removed when it fails.
 
     The temporary file keeps the suffix, because image writers choose their format by it. Missing folders are created. After
-    a loss of power, `path` is the whole old or the whole new file if `durable` is set, which waits for the disk. If `private`
-    is set, no other user can read or write the file at any time; otherwise the umask decides.
+    a loss of power, `path` is the whole old or the whole new file if `durable` is set, which waits for the disk. If
+    `private` is set, no other user can read or write the file at any time; otherwise the umask decides.
 
     Raises:
         EnetError: the folder cannot be created or written, or `path` is a folder.
