@@ -52,7 +52,8 @@ def plan(out: Path) -> list[Step]:
     caches = {form: {'ENET_CACHE': str(out.absolute() / f'cache-{form}')} for form in PRELU_FORMS}
     sizes = [f'{width}x{height}' for width, height in PAPER_SIZES]
     steps = [
-        Step('gpu', 'GPU and driver', ['nvidia-smi'], 20),
+        # a Jetson may lack nvidia-smi
+        Step('gpu', 'GPU and driver', ['sh', '-c', 'nvidia-smi || cat /etc/nv_tegra_release'], 20),
         Step('packages', 'Python packages', [sys.executable, '-m', 'pip', 'list', '--format', 'freeze'], 30),
     ]
     for form, cache in caches.items():
