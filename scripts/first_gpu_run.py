@@ -17,13 +17,15 @@ from typing import Any
 from enet_ros.benchmark.tables import PAPER_SIZES
 from enet_ros.cli.arguments import positive_number
 from enet_ros.engines.base import PRELU_FORMS
+from enet_ros.errors import EnetError
 from enet_ros.files import write_bytes, write_json
+from enet_ros.hardware import has_nvidia_gpu
 from enet_ros.parsing import read_json
 
 SIZE = '640x360'
 LINES = 400
 """Of a step's output, at most so many last lines are in the report. The file beside it has all."""
-GRACE = 10.0
+GRACE = 20.0
 """Seconds that an interrupted step has to write what it measured, before it is killed."""
 
 
@@ -39,6 +41,8 @@ class Step:
     """Seconds after which it is interrupted."""
     variables: dict[str, str] = field(default_factory=dict)
     """Environment variables."""
+    needs: str = ''
+    """Name of a step without whose success this one is not run."""
 
 
 def plan(out: Path) -> list[Step]:
@@ -48,18 +52,19 @@ def plan(out: Path) -> list[Step]:
     caches = {form: {'ENET_CACHE': str(out.absolute() / f'cache-{form}')} for form in PRELU_FORMS}
     sizes = [f'{width}x{height}' for width, height in PAPER_SIZES]
     steps = [
-        Step('gpu', 'GPU and driver', ['nvidia-smi'], 20),
+        # a Jetson may lack nvidia-smi
+        Step('gpu', 'GPU and driver', ['sh', '-c', 'nvidia-smi || cat /etc/nv_tegra_release'], 20),
         Step('packages', 'Python packages', [sys.executable, '-m', 'pip', 'list', '--format', 'freeze'], 30),
     ]
     for form, cache in caches.items():
         build = [*enet, 'build-engine', '--backend', 'tensorrt', '--precision', 'fp16', '--size', SIZE, '--prelu', form,
                  '--force']
         steps += [
-            Step(f'build-{form}', f'Build and verify, PReLU as {form}', build, 120, cache),
+            Step(f'build-{form}', f'Build and verify, PReLU as {form}', build, 240, cache),
             Step(f'speed-{form}', f'Speed at {SIZE}, PReLU as {form}',
-                 [*benchmark, '--sizes', SIZE, '--backends', 'tensorrt', '--profile'], 60, cache),
+                 [*benchmark, '--sizes', SIZE, '--backends', 'tensorrt', '--profile'], 60, cache, f'build-{form}'),
             Step(f'layers-{form}', f'Time of each layer at {SIZE}, PReLU as {form}',
-                 [sys.executable, 'scripts/profile_tensorrt.py', '--size', SIZE], 60, cache),
+                 [sys.executable, 'scripts/profile_tensorrt.py', '--size', SIZE], 60, cache, f'build-{form}'),
         ]
     cache = caches[PRELU_FORMS[0]]
     tests = [sys.executable, '-m', 'pytest', '--gpu', '-v', '--durations', '10', 'test/test_gpu.py']
@@ -75,9 +80,11 @@ def plan(out: Path) -> list[Step]:
 def run_steps(steps: Sequence[Step], out: Path, deadline: float) -> bool:
     """Run `steps` until `deadline` (of `time.monotonic`). Return whether all have succeeded."""
     write_report(steps, out)
+    named = {step.name: step for step in steps}
     for step in steps:
         left = deadline - time.monotonic()
-        if _succeeded(step, out):
+        # without its engine, a step would build one, in the default form
+        if _succeeded(step, out) or (step.needs and not _succeeded(named[step.needs], out)):
             continue
         if left <= GRACE:
             break
@@ -99,23 +106,31 @@ def _run(step: Step, log: Path, limit: float) -> int | None:
     with log.open('wb') as output:
         try:
             process = subprocess.Popen(step.command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                       env={**os.environ, **step.variables}, start_new_session=True)
+                                       env={**os.environ, 'PYTHONUNBUFFERED': '1', **step.variables},
+                                       start_new_session=True)
         except OSError as error:
             output.write(f'{error}\n'.encode())
             return 127
         try:
             return process.wait(limit)
         except subprocess.TimeoutExpired:
-            _signal(process, signal.SIGINT)
-            try:
-                process.wait(GRACE)
-            except subprocess.TimeoutExpired:
-                _signal(process, signal.SIGKILL)
+            _interrupt(process)
             return None
+        except KeyboardInterrupt:
+            print(f'stopping within {GRACE:.0f} s; interrupt again to stop at once', flush=True)
+            _interrupt(process)
+            raise
         finally:
-            if process.poll() is None:  # this script is interrupted
+            if process.poll() is None:
                 _signal(process, signal.SIGKILL)
             process.wait()
+
+
+def _interrupt(process: subprocess.Popen[bytes]) -> None:
+    """Let a step end and write what it measured, for `GRACE` seconds."""
+    _signal(process, signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE)
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
@@ -163,12 +178,21 @@ def main() -> int:
     parser.add_argument('--dry-run', action='store_true', help='only print the commands, and write the report of that')
     arguments = parser.parse_args()
     deadline = time.monotonic() + 60 * arguments.minutes
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the step must end, too
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: the step must end, too
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
     steps = plan(arguments.out)
     if arguments.dry_run:
         steps = [Step(step.name, step.title, ['echo', *step.command], step.limit) for step in steps]
+    elif not has_nvidia_gpu():
+        print(f'{parser.prog}: PyTorch finds no NVIDIA GPU: install the driver and a PyTorch with CUDA, or see --dry-run',
+              file=sys.stderr)
+        return 1
     try:
         complete = run_steps(steps, arguments.out, deadline)
+    except EnetError as error:
+        print(f'{parser.prog}: {error}', file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         complete = False
         write_report(steps, arguments.out)

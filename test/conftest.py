@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import tempfile
 
 # the tests' networks and images are small: more threads would slow them down
 os.environ['OMP_NUM_THREADS'] = '1'
@@ -53,7 +54,8 @@ def shipped_model() -> Path:
 
 @pytest.fixture(autouse=True, scope='session')
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the tests out of the user's cache."""
+    """Keep the tests out of the user's cache. What torch.compile compiled in /tmp is used again by later runs."""
+    os.environ.setdefault('TORCHINDUCTOR_CACHE_DIR', os.path.join(tempfile.gettempdir(), f'torchinductor_{os.getuid()}'))
     os.environ['ENET_CACHE'] = str(tmp_path_factory.mktemp('cache'))
 
 
@@ -64,7 +66,8 @@ def tensorrt_stand_in() -> Iterator[None]:
     What imported it keeps it: enet_ros/engines/tensorrt and torch2trt are loaded once in a process. An installed TensorRT is
     never replaced.
     """
-    rtx = pytest.importorskip('tensorrt_rtx', reason='needs tensorrt-rtx: scripts/test.sh installs it on x86-64')
+    reason = 'needs tensorrt-rtx: scripts/test.sh installs it on x86-64 for Python 3.10 to 3.13'
+    rtx = pytest.importorskip('tensorrt_rtx', reason=reason)
     if find_spec('tensorrt') is not None:
         pytest.skip('needs a machine without TensorRT, where tensorrt-rtx can take its name; test_gpu.py tests the real one')
     with pytest.MonkeyPatch.context() as patch:

@@ -10,7 +10,7 @@ from enet_ros.hardware import check_compiler, cpu_flags, cpu_has_bf16, cpu_info,
 
 X86 = '''processor\t: 0
 model name\t: AMD EPYC 9R14
-flags\t\t: fpu sse2 avx2 avx512f {more}
+flags\t\t: fpu sse2 ssse3 sse4_1 avx2 avx512f {more}
 bugs\t\t: spectre_v1
 
 processor\t: 1
@@ -32,7 +32,7 @@ def cpuinfo(tmp_path: Path) -> Path:
 def test_name_and_flags_of_an_x86_cpu_are_those_of_its_first_processor(cpuinfo: Path) -> None:
     cpuinfo.write_text(X86.format(more=''))
     assert cpu_name(cpuinfo) == 'AMD EPYC 9R14'
-    assert cpu_flags(cpuinfo) == {'fpu', 'sse2', 'avx2', 'avx512f'}
+    assert cpu_flags(cpuinfo) == {'fpu', 'sse2', 'ssse3', 'sse4_1', 'avx2', 'avx512f'}
     assert cpu_info(cpuinfo)['bugs'] == 'spectre_v1'
 
 
@@ -50,8 +50,8 @@ def test_bf16_needs_an_instruction_that_computes_in_it(more: str, has: bool, cpu
 
 @pytest.mark.parametrize(('cpu', 'saturates'), [
     (X86.format(more=''), True), (X86.format(more='avx512_vnni'), False), (X86.format(more='avx_vnni'), False),
-    (X86.format(more='amx_int8'), False), (ARM, False),
-], ids=['AVX2', 'AVX-512 VNNI', 'AVX VNNI', 'AMX', 'Arm'])
+    (X86.format(more='amx_int8'), False), (ARM, False), (X86.format(more='').replace(' avx2 avx512f', ''), True),
+], ids=['AVX2', 'AVX-512 VNNI', 'AVX VNNI', 'AMX', 'Arm', 'SSE4'])
 def test_only_x86_cpus_without_vnni_saturate_sums_of_int8(cpu: str, saturates: bool, cpuinfo: Path) -> None:
     cpuinfo.write_text(cpu)
     assert cpu_saturates_int8(cpuinfo) is saturates

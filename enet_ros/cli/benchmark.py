@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from enet_ros.benchmark.case import Operation
 from enet_ros.benchmark.report import report
 from enet_ros.benchmark.suite import (
     BENCHMARK_BACKENDS,
@@ -19,7 +20,7 @@ from enet_ros.benchmark.suite import (
     measure_all,
     profile_all,
 )
-from enet_ros.benchmark.tables import PAPER_SIZES
+from enet_ros.benchmark.tables import PAPER_SIZES, CostRow, Floor
 from enet_ros.cli.arguments import add_json_argument, positive_integer, positive_number, size
 from enet_ros.errors import EnetError, one_line
 from enet_ros.exit_codes import ExitCode
@@ -73,12 +74,15 @@ def run(arguments: argparse.Namespace) -> int:
     with benchmark_models(arguments.model, arguments.segnet) as models:
         cases = make_cases(models, backends, arguments.precisions, arguments.sizes, arguments.batch, arguments.seconds)
         results = measure_all(cases)
-        counted = costs(models)
         notes: list[str] = []
-        least = _attempt('floors', lambda: floors(results.rows, models), notes) or []
-        profiles = {}
-        if arguments.profile:
-            profiles = _attempt('profile', lambda: profile_all(results.rows, models, arguments.sizes[0]), notes) or {}
+        counted: list[CostRow] = []
+        least: list[Floor] = []
+        profiles: dict[str, list[Operation]] = {}
+        if not results.interrupted:  # else what was measured must be printed before somebody kills the process
+            counted = _attempt('costs', lambda: costs(models), notes) or []
+            least = _attempt('floors', lambda: floors(results.rows, models), notes) or []
+            if arguments.profile:
+                profiles = _attempt('profile', lambda: profile_all(results.rows, models, arguments.sizes[0]), notes) or {}
         networks = {path.stem: model.info.architecture.title for path, model in models.items()}
     text, data = report(describe_machine(), results, networks, counted, least, profiles, notes)
     print(text)

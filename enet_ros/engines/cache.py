@@ -72,10 +72,22 @@ def store_entry(name: str, key: Mapping[str, str], data: bytes) -> Path:
     _make_folder()
     path = cache_folder() / name
     header = json.dumps({**key, 'sha256': hashlib.sha256(data).hexdigest()})
-    with replacing(path) as temporary:
+    with replacing(path, private=True) as temporary:
         temporary.write_bytes(header.encode() + b'\n' + data)
-    path.chmod(0o600)  # with a umask of 002, `replacing` lets the group write
     return path
+
+
+def private_folder(name: str) -> Path:
+    """Return the folder `name` in the cache, for another program's files. Create it where it is missing.
+
+    Raises:
+        EnetError: it cannot be created, or other users can write it.
+
+    """
+    _make_folder()
+    folder = cache_folder() / name
+    _make_folder(folder)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -140,9 +152,9 @@ def store_engine(key: EngineKey, engine: bytes) -> Path | None:
         return None
 
 
-def _make_folder() -> None:
-    """Create the cache folder for this user alone. Raise EnetError if that fails, or if others can write the one there."""
-    folder = cache_folder()
+def _make_folder(folder: Path | None = None) -> None:
+    """Create a folder (default: the cache) for this user alone. Raise EnetError if that fails, or if others can write it."""
+    folder = folder or cache_folder()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _opened(folder, os.O_DIRECTORY):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-QUANTIZED_VERSION = '3'
+QUANTIZED_VERSION = '4'
 """Increase it when the same weights and images lead to another graph."""
 PACKAGES = ('nncf', 'onnx', 'onnxruntime')
 MAXIMUM_IMAGES = 300
@@ -109,8 +109,8 @@ def quantize_graph(
     """Return the int8 form of an ONNX graph.
 
     With `zero_points`, activations that are mostly of one sign use the whole range, at a small cost in time. Without, all
-    zero points are 0 and all types int8, as TensorRT requires. With `half_range`, weights use half the range, so that sums
-    of two products fit into 16 bits.
+    zero points are 0, all types int8, and weights in float32 with a pair of operations, as TensorRT requires. With
+    `half_range`, weights use half the range, so that sums of two products fit into 16 bits.
 
     Transposed convolutions stay in floating point: TensorRT takes scales per input channel there, and NNCF writes them per
     output channel.
@@ -141,6 +141,7 @@ def quantize_graph(
         )
     if not zero_points:
         _make_signed(quantized)
+        _pair_weights(quantized)
     data: bytes = quantized.SerializeToString()
     return data
 
@@ -176,3 +177,25 @@ def _make_signed(model: onnx.ModelProto) -> None:
             wider = numpy_helper.to_array(constants[scale]) * steps
             constants[scale].CopyFrom(numpy_helper.from_array(wider, scale))
             constants[zero].CopyFrom(numpy_helper.from_array(point.astype(np.int8), zero))
+
+
+def _pair_weights(model: onnx.ModelProto) -> None:
+    """Store weights in float32 before a QuantizeLinear, instead of in int8, which TensorRT 8 refuses as constants."""
+    from onnx import helper, numpy_helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type == 'DequantizeLinear' and (weights := constants.get(node.input[0])) is not None:
+            axis = next((entry.i for entry in node.attribute if entry.name == 'axis'), 1)
+            values, scale = numpy_helper.to_array(weights), numpy_helper.to_array(constants[node.input[1]])
+            steps = scale.reshape([-1 if place == axis else 1 for place in range(values.ndim)]) if scale.size > 1 else scale
+            weights.CopyFrom(numpy_helper.from_array(values * steps, weights.name))
+            quantized = f'{weights.name}/quantized'
+            quantize = helper.make_node('QuantizeLinear', [weights.name, *node.input[1:]], [quantized], quantized)
+            quantize.attribute.extend(node.attribute)
+            node.input[0] = quantized
+            nodes.append(quantize)
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from shutil import rmtree
+from tempfile import mkdtemp
 
 import numpy as np
 import torch
@@ -13,12 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from enet_ros.engines.base import EngineSpec, Prediction
+from enet_ros.engines.cache import private_folder
 from enet_ros.engines.cuda_graph import Compute, CudaGraph, gpu_memory
 from enet_ros.errors import EnetError, EngineError, one_line
 from enet_ros.hardware import check_compiler
 from enet_ros.network.inference import DTYPES, InferenceNetwork
 from enet_ros.network.model_file import ModelFile
 from enet_ros.network.pooling import CornerPooling
+
+log = logging.getLogger(__name__)
 
 Network = Callable[[Tensor], 'Tensor | tuple[Tensor, Tensor]']
 """From images (N x H x W x 3, uint8) to class ids or, with confidence, ids and probabilities (N x H x W, uint8)."""
@@ -118,6 +125,7 @@ def _compile(network: Network, device: str, spec: EngineSpec) -> Network:
     except EnetError as error:
         raise EngineError(f'{error}, or choose backend torch') from error
     shape = (spec.batch, spec.height, spec.width, 3)
+    _choose_code_folder()
     try:
         compiled = torch.compile(network, dynamic=False)
         with torch.inference_mode():  # compile now, so that errors do not come with the first image
@@ -130,3 +138,16 @@ def _compile(network: Network, device: str, spec: EngineSpec) -> Network:
     except RuntimeError as error:
         raise EngineError(f'torch.compile failed ({one_line(error)}): choose backend torch') from error
     return compiled
+
+
+def _choose_code_folder() -> None:
+    """Have PyTorch keep compiled code in the cache. Its default is a folder in /tmp that another user may create first."""
+    if 'TORCHINDUCTOR_CACHE_DIR' in os.environ:
+        return
+    try:
+        folder = str(private_folder('torch-compile'))
+    except EnetError as error:
+        log.warning('what torch.compile compiles is not cached and must be compiled again at the next start: %s', error)
+        folder = mkdtemp(prefix='enet_ros-')
+        atexit.register(rmtree, folder, ignore_errors=True)
+    os.environ['TORCHINDUCTOR_CACHE_DIR'] = folder

@@ -136,8 +136,18 @@ def write_model(
         'begun_with': json.dumps(info.begun_with),
         'license': info.license,
     } | ({'graph': json.dumps(graph)} if graph else {})
+    metadata['digest'] = _digest(metadata, weights)
     with replacing(path, durable=True) as temporary:
         temporary.write_bytes(_sort_metadata(save(weights, metadata)))
+
+
+def _digest(metadata: dict[str, str], weights: dict[str, NDArray[np.float32]]) -> str:
+    """Return the SHA-256 digest of everything in a model file, which records it to notice damage."""
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name in sorted(weights):
+        digest.update(json.dumps([name, weights[name].dtype.str, weights[name].shape]).encode())
+        digest.update(weights[name].tobytes())
+    return digest.hexdigest()
 
 
 def _sort_metadata(contents: bytes) -> bytes:
@@ -162,8 +172,11 @@ def read_model(path: Path) -> ModelFile:
         digest = hashlib.sha256(read_bytes(path, MAX_BYTES)).hexdigest()
         with safe_open(path, 'np') as file:
             metadata = file.metadata() or {}
-            info, graph = _info(metadata), _json(metadata, 'graph') if 'graph' in metadata else {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        recorded = metadata.pop('digest', '')
+        if recorded and recorded != _digest(metadata, weights):  # older versions recorded none
+            raise ModelFileError(f'damaged: it records another digest of its contents: {REMEDY}')
+        info, graph = _info(metadata), _json(metadata, 'graph') if 'graph' in metadata else {}
     except TypeError as error:  # a type that NumPy does not have
         raise ModelFileError(f'model file {path}: weights must be float32 ({one_line(error)}): {REMEDY}') from error
     except FileNotFoundError as error:

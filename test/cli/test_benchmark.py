@@ -16,12 +16,13 @@ import pytest
 from helpers import ROOT
 
 from enet_ros.benchmark.baseline import write_segnet
-from enet_ros.benchmark.case import Case
+from enet_ros.benchmark.case import Case, Row
 from enet_ros.benchmark.measure import measure
 from enet_ros.cli.main import main
 from enet_ros.engines.base import EngineSpec
 from enet_ros.engines.create import create_engine
 from enet_ros.errors import OutOfMemoryError
+from enet_ros.exit_codes import ExitCode
 from enet_ros.images.synthetic import draw_scene
 from enet_ros.network.model_file import read_model
 
@@ -156,3 +157,28 @@ def test_two_model_files_with_the_same_name_are_refused(
     same.write_bytes(small_model.read_bytes())
     assert main(['benchmark', '--model', str(small_model), str(same)]) == 1
     assert f'named {small_model.stem}' in capsys.readouterr().err
+
+
+def test_an_interrupt_prints_at_once_what_was_measured(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured: list[Case] = []
+
+    def measure_one(case: Case) -> Row:
+        if measured:
+            raise KeyboardInterrupt
+        measured.append(case)
+        return Row('small', 'openvino', 'fp32', 'cpu', 96, 64, 1, *[1.5] * 6, runs=3, times_eager=None, power_w=None)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError('takes seconds, in which the process may be killed')
+
+    monkeypatch.setattr('enet_ros.benchmark.suite.measure', measure_one)
+    for work in ('costs', 'floors', 'profile_all'):
+        monkeypatch.setattr(f'enet_ros.cli.benchmark.{work}', refuse)
+    out = tmp_path / 'b.json'
+    assert main(['benchmark', '--model', str(small_model), '--sizes', '96x64', '120x64', '--backends', 'openvino',
+                 '--precisions', 'fp32', '--no-segnet', '--profile', '--json', str(out)]) == ExitCode.INTERRUPTED
+    assert '| openvino | fp32 | 1 | 96x64 | 1.50 |' in capsys.readouterr().out
+    result = json.loads(out.read_text())
+    assert len(result['rows']) == 1 and [case['reason'] for case in result['not_measured']] == ['interrupted']

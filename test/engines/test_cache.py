@@ -163,3 +163,18 @@ store_engine(EngineKey(**{KEY.__dict__!r}), bytes(100_000))
     (line,) = done.stdout.splitlines()
     assert line.startswith('WARNING the engine is not cached') and str(cache) in line, done.stderr
     assert not list(cache.iterdir())
+
+
+def test_the_group_cannot_write_an_engine_even_while_it_is_stored(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # who opens the file for writing in that moment could change it later
+    modes = []
+    replace_file = Path.replace
+
+    def note(path: Path, target: Path) -> Path:
+        modes.append(path.stat().st_mode & 0o777)
+        return replace_file(path, target)
+
+    monkeypatch.setattr('enet_ros.files._FILE_MODE', 0o664)  # as with the umask of Ubuntu
+    monkeypatch.setattr(Path, 'replace', note)
+    path = store_engine(KEY, b'engine')
+    assert modes == [0o600] and path is not None and path.stat().st_mode & 0o777 == 0o600

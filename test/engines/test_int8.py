@@ -209,6 +209,23 @@ def test_for_tensorrt_all_zero_points_are_zero_and_all_types_int8(graph_for_tens
         assert zero.dtype == np.int8 and not zero.any()
 
 
+@needs_packages
+def test_for_tensorrt_weights_are_in_float32_before_a_pair(graph_for_tensorrt: onnx.ModelProto) -> None:
+    graph = graph_for_tensorrt.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    producers = {name: node for node in graph.node for name in node.output}
+    for convolution in (node for node in graph.node if node.op_type == 'Conv'):
+        dequantize = producers[convolution.input[1]]
+        quantize = producers[dequantize.input[0]]
+        assert (dequantize.op_type, quantize.op_type) == ('DequantizeLinear', 'QuantizeLinear')
+        assert quantize.input[1:] == dequantize.input[1:] and quantize.attribute == dequantize.attribute
+        weights = onnx.numpy_helper.to_array(constants[quantize.input[0]])
+        scales = onnx.numpy_helper.to_array(constants[quantize.input[1]]).reshape(-1, 1, 1, 1)
+        assert weights.dtype == np.float32 and np.abs(weights / scales - np.rint(weights / scales)).max() < 1e-4
+        assert np.abs(weights / scales).max() <= 127.5
+    onnx.checker.check_model(graph_for_tensorrt)
+
+
 def test_a_missing_package_is_named_with_the_remedy() -> None:
     script = """
 import sys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 
 from enet_ros.engines.base import EngineSpec
 from enet_ros.engines.create import create_engine
-from enet_ros.engines.torch_engine import _choose_precision
+from enet_ros.engines.torch_engine import TorchEngine, _choose_precision
 from enet_ros.errors import EngineError
 from enet_ros.network.model_file import read_model
 
@@ -45,3 +46,22 @@ def test_a_folder_that_torch_compile_cannot_write_is_one_line(
     with pytest.raises(EngineError, match='set TORCHINDUCTOR_CACHE_DIR') as caught:
         create_engine(read_model(small_model), EngineSpec('torch-compile', 'fp32', 64, 64))
     assert str(tmp_path / 'file') in str(caught.value) and '\n' not in str(caught.value)
+
+
+@pytest.mark.skipif(not (shutil.which('g++') or shutil.which('clang++')), reason='torch.compile needs g++: install it')
+@pytest.mark.parametrize('mode', [0o700, 0o777], ids=['own cache', 'cache that others can write'])
+def test_compiled_code_is_kept_where_no_other_user_can_put_it(
+    mode: int, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tmp_path / 'cache'
+    cache.mkdir()
+    cache.chmod(mode)
+    monkeypatch.setenv('ENET_CACHE', str(cache))
+    monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', '')  # so that it is set again afterwards
+    del os.environ['TORCHINDUCTOR_CACHE_DIR']
+    monkeypatch.setattr(torch, 'compile', lambda network, **_: network)
+    TorchEngine(read_model(small_model), EngineSpec('torch-compile', 'fp32', 96, 64))
+    folder = Path(os.environ['TORCHINDUCTOR_CACHE_DIR'])
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder == cache / 'torch-compile') == (mode == 0o700)
+    assert [record.levelname for record in caplog.records] == ['WARNING'] * (mode == 0o777)

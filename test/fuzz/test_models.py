@@ -39,8 +39,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
 
 
 def _metadata(contents: bytes) -> dict[str, str]:
+    """Return the metadata of a model file without its digest, which would refuse everything before other checks see it."""
     end = 8 + int.from_bytes(contents[:8], 'little')
-    return json.loads(contents[8:end])['__metadata__']
+    metadata: dict[str, str] = json.loads(contents[8:end])['__metadata__']
+    del metadata['digest']
+    return metadata
 
 
 def _check_model(path: Path) -> None:
@@ -58,7 +61,8 @@ def _check_model(path: Path) -> None:
 @_FEWER
 @given(data=st.data())
 def test_a_damaged_model_file_is_read_or_refused(data: st.DataObject, model: ModelFile, path: Path) -> None:
-    path.write_bytes(data.draw(damaged(model.path.read_bytes(), 30_000)))
+    contents = save(model.weights, _metadata(model.path.read_bytes()))
+    path.write_bytes(data.draw(damaged(contents, 30_000)))
     _check_model(path)
 
 

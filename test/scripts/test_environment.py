@@ -120,3 +120,15 @@ def test_no_set_has_cuda_libraries_unless_it_is_chosen() -> None:
 
 def canonical(requirement: str) -> str:
     return requirement.strip().lower().replace('_', '-').replace('[fastrtps]', '')
+
+
+def test_another_processor_than_x86_64_needs_ros(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (checkout / 'bin').mkdir()
+    (checkout / 'bin' / 'uname').write_text('#!/bin/sh\necho aarch64\n')
+    (checkout / 'bin' / 'uname').chmod(0o755)
+    monkeypatch.setenv('PATH', str(checkout / 'bin'), prepend=os.pathsep)
+    monkeypatch.delenv('ROS_DISTRO', raising=False)
+    done = subprocess.run(['bash', '-c', '. scripts/environment.sh; prepare_environment'], cwd=checkout, text=True,
+                          capture_output=True)
+    assert done.returncode == 1
+    assert done.stderr == 'ROS 2 from wheels is for x86-64 only: install ROS 2 and source its setup.bash\n'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -94,6 +95,38 @@ def test_a_step_whose_result_is_damaged_is_repeated(content: str, tmp_path: Path
     assert _states(tmp_path) == ['done']
 
 
+def test_what_an_engine_is_needed_for_is_not_run_when_its_build_fails(tmp_path: Path) -> None:
+    # it would build the engine itself, with the other form of the PReLUs
+    steps = [_python('build', 'raise SystemExit(1)'), dataclasses.replace(_python('speed', 'pass'), needs='build')]
+    assert not script.run_steps(steps, tmp_path, _soon())
+    assert _states(tmp_path) == ['failed with exit code 1', 'not run']
+    assert script.run_steps([_python('build', 'pass'), steps[1]], tmp_path, _soon())
+    needed = {step.name: step.needs for step in script.plan(tmp_path)}
+    assert needed['speed-maximum'] == needed['layers-maximum'] == 'build-maximum'
+
+
+def test_the_run_ends_in_time_whatever_a_step_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, 'GRACE', 1.0)
+    deaf = 'import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(99)'
+    deadline = time.monotonic() + 4
+    assert not script.run_steps([_python('a', deaf), _python('b', deaf)], tmp_path, deadline)
+    assert time.monotonic() < deadline + 1 and _states(tmp_path) == ['stopped at its time limit', 'not run']
+
+
+@pytest.mark.parametrize(('arguments', 'reason'), [
+    (['--out', 'new'], 'first_gpu_run.py: PyTorch finds no NVIDIA GPU'), (['--out', 'file/x', '--dry-run'], 'cannot write'),
+], ids=['no GPU', 'no folder'])
+def test_what_makes_a_run_impossible_is_one_line(
+    arguments: list[str], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'file').touch()
+    monkeypatch.setattr(sys, 'argv', ['first_gpu_run.py', *arguments])
+    assert script.main() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert reason in line and os.listdir(tmp_path) == ['file']
+
+
 def test_without_time_left_the_rest_is_not_run(tmp_path: Path) -> None:
     assert not script.run_steps([_python('a', 'print(1)')], tmp_path, time.monotonic())
     assert _states(tmp_path) == ['not run']
@@ -101,29 +134,38 @@ def test_without_time_left_the_rest_is_not_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_stop_loses_nothing_of_the_steps_before_it(number: signal.Signals, tmp_path: Path) -> None:
-    code = f"""
+    code = f'''
 import sys, time
 sys.path.insert(0, {str(ROOT / 'scripts')!r})
 import first_gpu_run
 from pathlib import Path
 from first_gpu_run import Step
-sleep = [sys.executable, '-c', "import os, time; print(os.getpid(), flush=True); time.sleep(100)"]
+first_gpu_run.has_nvidia_gpu = lambda: True
+code = """
+import os, time
+print(os.getpid(), flush=True)
+try:
+    time.sleep(100)
+except KeyboardInterrupt:
+    print('measured until then')
+"""
+sleep = [sys.executable, '-c', code]
 first_gpu_run.plan = lambda out: [Step('a', 'A', ['echo', 'a result'], 60), Step('b', 'B', sleep, 60)]
 sys.argv = ['first_gpu_run', '--out', {str(tmp_path)!r}]
 sys.exit(first_gpu_run.main())
-"""
+'''
     with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE) as process:
         log = tmp_path / 'b.log'
         while process.poll() is None and not (log.exists() and log.read_text().endswith('\n')):
             time.sleep(0.02)
         process.send_signal(number)
         process.wait(30)
-    step = int(log.read_text())
+    step = int(log.read_text().split()[0])
     report = (tmp_path / 'report.md').read_text()
     assert 'a result' in report and _states(tmp_path)[0] == 'done'
     if number == signal.SIGKILL:
         os.kill(step, signal.SIGKILL)  # nobody else ends it
     else:
-        assert 'stopped with this script' in report
+        assert 'stopped with this script' in report and 'measured until then' in report
         with pytest.raises(ProcessLookupError):
             os.kill(step, 0)

@@ -65,8 +65,8 @@ def build(
     start = time.monotonic()
     logger.error = ''
     with _noted_interrupts() as interrupted, timing_cache(config, device):
-        if hasattr(trt, 'IProgressMonitor'):  # TensorRT 8.6 may lack it
-            config.progress_monitor = monitor = _monitor(progress_interval, interrupted)  # noqa: F841 - TensorRT does not keep it alive
+        if hasattr(trt, 'IProgressMonitor'):  # not in TensorRT 8.6
+            config.progress_monitor = _monitor(progress_interval, interrupted)
         engine = builder.build_serialized_network(network, config)
     if interrupted.is_set():
         raise KeyboardInterrupt

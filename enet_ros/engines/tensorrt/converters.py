@@ -53,7 +53,7 @@ def convert_classify(ctx: Context) -> None:
     best = ctx.network.add_topk(scores._trt, trt.TopKOperation.MAX, 1, 1 << 1).get_output(1)
     labels = ctx.network.add_shuffle(best)
     labels.reshape_dims = tuple(ctx.method_return.shape)
-    # before TensorRT 10 only floats can be cast to uint8; they hold every class id exactly
+    # TensorRT casts only floats to uint8; they hold every class id exactly
     floats = ctx.network.add_cast(labels.get_output(0), _TYPES[scores.dtype])
     ctx.method_return._trt = ctx.network.add_cast(floats.get_output(0), trt.uint8).get_output(0)
 

@@ -16,7 +16,7 @@ from enet_ros.errors import EngineError
 from enet_ros.network.model_file import ModelFile
 
 OLDEST = (8, 6)
-"""The oldest supported TensorRT: the first that takes uint8 as input and casts it."""
+"""The oldest supported TensorRT: the first with a layer that casts, which uint8 needs."""
 _CAPABILITY = {'fp32': (0, 0), 'fp16': (5, 3), 'int8': (6, 1)}
 """The lowest compute capability of GPUs that compute in a precision."""
 

@@ -59,7 +59,7 @@ class _ParsedNetwork(InferenceNetwork):
 
     def classify(self, scores: torch.Tensor) -> torch.Tensor:
         """Return the class with the highest score of every pixel, N x H x W, uint8."""
-        # before TensorRT 10 only floats can be cast to uint8; they hold every class id exactly
+        # TensorRT casts only floats to uint8; they hold every class id exactly
         return scores.argmax(1).to(scores.dtype).to(torch.uint8)
 
 

@@ -28,8 +28,9 @@ def timing_cache(config: Any, device: str) -> Iterator[None]:  # noqa: ANN401 - 
     except ValueError as error:
         log.info('kernels are measured again: %s', error)
         known = b''
-    # TensorRT refuses what it measured on another GPU or with another version
-    if not config.set_timing_cache(config.create_timing_cache(known), False):
+    # TensorRT refuses what it measured on another GPU or with another version, in either call
+    cache = config.create_timing_cache(known)
+    if cache is None or not config.set_timing_cache(cache, False):
         config.set_timing_cache(config.create_timing_cache(b''), False)
     try:
         yield

@@ -42,10 +42,12 @@ class Config:
         self.given = b''
         self._measures, self._accepts = measures, accepts
 
-    def create_timing_cache(self, known: bytes) -> bytes:
-        return known
+    def create_timing_cache(self, known: bytes) -> bytes | None:
+        return None if known and self._measures == b'unreadable' else known
 
     def set_timing_cache(self, known: bytes, _: bool) -> bool:
+        if known is None:
+            raise TypeError('incompatible function arguments')  # as TensorRT
         if known and not self._accepts:
             return False
         self.given = known
@@ -71,6 +73,7 @@ def test_what_a_build_measures_is_given_to_the_next_one_on_the_same_gpu(
     with pytest.raises(RuntimeError), timing_cache(Config(b'd'), 'Orin'):
         raise RuntimeError('the build fails')
     assert build(b'') == b'cd' and not caplog.messages
+    assert build(b'unreadable') == b'' and build(b'') == b'unreadable'
     monkeypatch.setenv('ENET_CACHE', str(Path(__file__)))  # not a folder
     assert build(b'a') == b''
     (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]

@@ -160,7 +160,7 @@ def test_the_trained_network_in_half_gives_nearly_the_same_labels(way: str, ship
 @both_ways
 @pytest.mark.parametrize('precision', ['fp32', 'fp16'])
 def test_bytes_are_converted_from_and_to_floats_only(way: str, precision: str, shipped_model: Path) -> None:
-    # TensorRT 8.6 has no other conversion of uint8
+    # TensorRT documents no other conversion of uint8
     import tensorrt as trt
 
     spec = dataclasses.replace(WITH_CONFIDENCE, precision=precision)
