@@ -28,7 +28,7 @@ def fingerprint(path: Path) -> str:
 
 
 def find_equal(paths: Sequence[Path]) -> Path | None:
-    """Return a bag with the content of an earlier one. Only bags of the same size are read. What cannot be read is left out."""
+    """Return a bag with the content of an earlier one. Bags that cannot be read are left out."""
     sizes: dict[int, list[Path]] = {}
     for path in paths:
         with suppress(OSError):

@@ -110,8 +110,8 @@ class ReplayClient(Node):
                     return dict(zip(names, map(parameter_value_to_python, values)))
         finally:
             self.destroy_client(service)
-        raise EnetError(f'node {self._node} does not answer its service {service.srv_name} within {timeout:g} s: check whether '
-                        'it still runs')
+        raise EnetError(f'node {self._node} does not answer its service {service.srv_name} within {timeout:g} s: check '
+                        'whether it still runs')
 
     def send(self, message: Image | CompressedImage, index: int) -> float:
         """Publish an image with a new stamp, the current time, and return when, on the monotonic clock."""

@@ -18,8 +18,8 @@ def test_a_node_that_does_not_tell_its_parameters_is_an_error(is_there: bool, ro
     client = ReplayClient('/hangs', lambda _: None)
     with spinning(client), pytest.raises(EnetError) as raised:
         client.parameters(('threads',), 2.0)
-    assert str(raised.value) == ('node /hangs does not answer its service /hangs/get_parameters within 2 s: check whether it '
-                                 'still runs')
+    assert str(raised.value) == ('node /hangs does not answer its service /hangs/get_parameters within 2 s: check '
+                                 'whether it still runs')
     client.destroy_node()
     if node:
         node.destroy_node()
@@ -32,7 +32,7 @@ def test_a_node_tells_the_parameters_that_it_has(ros: None) -> None:
     client = ReplayClient('/tells', lambda _: None)
     with spinning(client), spinning(node):
         assert client.parameters(('threads', 'rate'), 20.0) == {'threads': 3, 'rate': 3}
-        with pytest.raises(EnetError, match='^node /tells does not have all of the parameters threads, other: check'):
+        with pytest.raises(EnetError, match='^node /tells does not have all of the parameters threads, other: '):
             client.parameters(('threads', 'other'), 20.0)
     client.destroy_node()
     node.destroy_node()
