@@ -96,6 +96,7 @@ class Camera:
         self.outputs = Outputs(node, name, values, segmenter)
         self._node, self._values, self._segmenter, self._reader = node, values, segmenter, reader
         self._wake, self._log = wake, log
+        self._warn = LogThrottle(node.get_logger().warning)  # two publishers can send images of two sizes in turn
         self._health = ImageHealth(values['min_sharpness'])
         self._prefix = f'{name}/' if name else ''
         self._message_type = CompressedImage if values['image_transport'] == 'compressed' else Image
@@ -150,7 +151,7 @@ class Camera:
             return newest
 
     def inspect(self, picture: Picture) -> None:
-        """Look at an image for the diagnostics, and warn once if the network distorts images of its size."""
+        """Look at an image for the diagnostics, and warn if the network distorts images of its size, which is new."""
         self._health.update(picture.pixels, nanoseconds(picture.arrival.message.header.stamp))
         if picture.size == self._size:
             return
@@ -159,7 +160,7 @@ class Camera:
             smallest = self._segmenter.model.info.architecture.smallest_side
             better = advise_size(picture.size, network, smallest, LARGEST_SIDE)
             remedy = f'width to {better[0]} and height to {better[1]}, or ' if better else ''
-            self._node.get_logger().warning(
+            self._warn(
                 f'{self.topic}: images of {picture.size[0]}x{picture.size[1]} are distorted to {network[0]}x{network[1]}: '
                 f'set {remedy}resize_mode to letterbox or crop'
             )

@@ -32,7 +32,7 @@ def test_a_node_tells_the_parameters_that_it_has(ros: None) -> None:
     client = ReplayClient('/tells', lambda _: None)
     with spinning(client), spinning(node):
         assert client.parameters(('threads', 'rate'), 20.0) == {'threads': 3, 'rate': 3}
-        with pytest.raises(EnetError, match='^node /tells does not have all of the parameters threads, other: '):
+        with pytest.raises(EnetError, match=r'^node /tells does not have all of the parameters threads, other: '):
             client.parameters(('threads', 'other'), 20.0)
     client.destroy_node()
     node.destroy_node()
