@@ -87,7 +87,8 @@ START = '''
 import os, signal, sys
 class Interrupt:
     def find_spec(self, name, path, target=None):
-        if name == 'enet_ros.cli.segment':
+        if name == sys.argv[1]:
+            sys.argv.pop(1)
             os.kill(os.getpid(), signal.Signals[sys.argv.pop(1)])
 sys.meta_path.insert(0, Interrupt())
 signal.signal(signal.SIGINT, getattr(signal, sys.argv.pop(1)))
@@ -96,12 +97,14 @@ sys.exit(main())
 '''
 
 
+@pytest.mark.parametrize('module', ['cv2', 'enet_ros.cli.segment'])
 @pytest.mark.parametrize(('handler', 'number', 'code'), [
     ('default_int_handler', 'SIGINT', -signal.SIGINT), ('SIG_IGN', 'SIGINT', 0),
     ('default_int_handler', 'SIGTERM', -signal.SIGTERM),
 ])
-def test_a_signal_during_the_start_prints_no_traceback(handler: str, number: str, code: int) -> None:
-    done = subprocess.run([sys.executable, '-c', START, handler, number, '--version'], capture_output=True, text=True)
+def test_a_signal_during_the_start_prints_no_traceback(module: str, handler: str, number: str, code: int) -> None:
+    command = [sys.executable, '-c', START, handler, module, number, '--version']
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == code and not done.stderr
 
 
