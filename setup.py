@@ -22,6 +22,7 @@ setup(
         'safetensors>=0.4.3',
         'tqdm>=4.60',
         'jsonschema>=3.2',
+        'lz4>=3.0',
         'mcap>=1.2',
         'openvino>=2024.4',
         'rosbags>=0.11',

@@ -99,6 +99,7 @@ def write_entries(
 
 def write_topics(
     path: Path, entries: Iterable[Entry], *metadata: dict[str, str], connections: int = 1, indexed: bool = True,
+    qos: str = '',
 ) -> bytes:
     """Write an mcap file in the order of `entries`, with small chunks of zstd, and return its bytes."""
     with path.open('wb') as file:
@@ -113,7 +114,8 @@ def write_topics(
             key = (topic, kind, number // 2 % connections)
             if key not in channels:
                 schema = writer.register_schema(kind, SchemaEncoding.ROS2, STORE.generate_msgdef(kind)[0].encode())
-                channels[key] = writer.register_channel(topic, 'cdr', schema, {'number': str(key[2])})
+                channels[key] = writer.register_channel(topic, 'cdr', schema, {
+                    'number': str(key[2]), 'offered_qos_profiles': qos})
             writer.add_message(channels[key], log_time=time, publish_time=time, data=data)
         writer.finish()
     return path.read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for module in (segment, convert, train, evaluate, bag, replay, benchmark, build_engine, export_graph, info):
         module.add_command(commands)
     parsed = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as SIGINT: temporary files are removed
     try:
         with _log_to_stderr():
             code: int = parsed.run(parsed)

@@ -22,6 +22,7 @@ from enet_ros.network.model_file import read_model
 from enet_ros.replay.class_map import ClassMap, read_class_map
 from enet_ros.replay.compare import Allowance, check_comparable, compare, parse_allow
 from enet_ros.replay.criteria import Criteria, Limit, parse_fail_under, read_criteria
+from enet_ros.replay.fingerprint import find_equal
 from enet_ros.replay.job import BAG_FAILURES, Job, Outcome, create_segmenters, replay_bag
 from enet_ros.replay.output import PAGE_FILE, check_output, remove_output, write_output
 from enet_ros.replay.parallel import replay_parallel
@@ -74,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     configuration = _configuration(arguments, class_map, gates.criteria)
     if gates.other:
         gates.check_comparable(jobs, arguments.mode, labels, configuration)
+    if same := find_equal(arguments.bag):
+        raise _equal(same.name)
     live = None
     if segmenters:
         outcomes = _replay_all(arguments, jobs, segmenters)
@@ -88,7 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
         for name, error in failed:
             print(f'enet: {error if name in str(error) else f"{name}: {error}"}', file=sys.stderr)
         return ExitCode.ERROR
-    _check_different(results)
+    digests = [result.bag.sha256 for result in results]
+    if same_bag := next((result.bag for result in results if digests.count(result.bag.sha256) > 1), None):
+        raise _equal(same_bag.name)  # on machines of a cluster
     report = build_report(results, failed, model, configuration, arguments.mode, live)
     judge(report, gates.limits, gates.criteria, compare(report, gates.other, gates.allowed) if gates.other else None)
     write_output(arguments.report, report, [(result.worst, result.typical) for result in results])
@@ -101,10 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
     return exit_code(report)
 
 
-def _check_different(results: Sequence[ReplayResult]) -> None:
-    digests = [result.bag.sha256 for result in results]
-    if same := next((result.bag.name for result in results if digests.count(result.bag.sha256) > 1), None):
-        raise EnetError(f'two bags have the content of {same}: its frames would count twice; give it once')
+def _equal(name: str) -> EnetError:
+    return EnetError(f'two bags have the content of {name}: its frames would count twice; give it once')
 
 
 @dataclass(frozen=True)

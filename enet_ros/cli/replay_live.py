@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +28,6 @@ def replay_live(
     except ImportError as error:
         raise EnetError(f'--mode live needs ROS 2 ({error.name} is missing): source its setup file, or use --mode offline'
                         ) from error
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that temporary files are removed
     outcomes: list[Outcome] = []
     with ProgressBars(1) as bars, LiveReplay(
         model, arguments.node or '', rate=arguments.rate or 1.0, find_rate=arguments.find_rate

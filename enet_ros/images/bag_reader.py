@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
+from rosbags.rosbag1 import reader as ros1_reader
+from rosbags.rosbag2 import reader as ros2_reader
+from rosbags.rosbag2 import storage_mcap, storage_sqlite3
 from rosbags.rosbag2.reader import DirectoryReader, Reader
 from rosbags.rosbag2.storage_mcap import McapReader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from enet_ros.errors import one_line
+from enet_ros.images.bag_compression import expanded
 from enet_ros.images.mcap_chunks import McapChunkReader
 from enet_ros.images.mcap_scan import is_unfinished_mcap
 
@@ -24,6 +29,33 @@ TYPES.register({
     **get_types_from_msg('std_msgs/Header header\nVisionClass[] class_map\nfloat32 threshold', LABEL_INFO_TYPE),
 })
 
+# rosbags has no limits, and no options for them
+storage_mcap.DECOMPRESSORS.update({
+    'lz4': lambda data, size: expanded(data, 'lz4', size), 'zstd': lambda data, size: expanded(data, 'zstd', size)})
+ros1_reader.decompressors.update({name: partial(expanded, compression=name) for name in ('bz2', 'lz4')})
+for _module in (ros2_reader, storage_mcap, storage_sqlite3):
+    # QoS profiles are YAML, which can expand to gigabytes, and are not needed here
+    setattr(_module, 'parse_qos', lambda _: [])  # noqa: B010 - mypy refuses an assignment
+
+
+class _FolderReader(DirectoryReader):
+    """The reader of rosbags for folders, with other readers of their files."""
+
+    STORAGE_PLUGINS = {**DirectoryReader.STORAGE_PLUGINS, 'mcap': McapChunkReader}
+
+    def open(self) -> None:
+        """Open the bag. Its messages are decompressed here: rosbags does it without limits."""
+        super().open()
+        self._has_compressed_messages = self.metadata.compression_mode == 'message'
+        self.metadata = self.metadata._replace(compression_mode=None)
+
+    def messages(
+        self, connections: Collection[Connection], start: int | None = None, stop: int | None = None,
+    ) -> Generator[tuple[Connection, int, bytes], None, None]:
+        """Yield the messages of `connections` from the time `start` to before `stop`."""
+        for connection, time, data in super().messages(connections, start, stop):
+            yield connection, time, expanded(data, 'zstd') if self._has_compressed_messages else data
+
 
 def bag_reader(path: Path) -> AnyReader:
     """Return a reader of a finished bag, to be opened with `with`. Many types of exceptions mean that it cannot be read."""
@@ -33,8 +65,7 @@ def bag_reader(path: Path) -> AnyReader:
             if isinstance(reader.storage, McapReader):
                 reader.storage = McapChunkReader(path)
             elif isinstance(reader.storage, DirectoryReader):
-                plugins = reader.storage.STORAGE_PLUGINS
-                reader.storage.STORAGE_PLUGINS = {**plugins, 'mcap': McapChunkReader}
+                reader.storage = _FolderReader(path)
     return bag
 
 

@@ -19,7 +19,6 @@ from enet_ros.errors import EnetError, ImageMessageError, IncompleteInputError, 
 from enet_ros.images.bag_reader import TYPES, bag_reader, read_topics, refusal
 from enet_ros.images.decompressed_bag import decompressed
 from enet_ros.images.mcap_scan import McapScan, is_unfinished_mcap, read_metadata
-from enet_ros.parsing import read_yaml
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 
@@ -184,17 +183,16 @@ def open_bag(path: Path) -> Bag:
     if is_unfinished_mcap(path):
         counts = Counter((channel.topic, msgtype) for msgtype, channel, _ in McapScan(path))
         return Bag(path, _topics([(*key, count) for key, count in counts.items()]), False, path)
-    folder = decompressed(path)
+    folder = None
     try:
-        if path.is_dir():
-            read_yaml(path / 'metadata.yaml')  # rosbags would read it without bounds
+        folder = decompressed(path)
         with bag_reader(folder or path) as reader:
             topics = _topics([(each.topic, each.msgtype, each.msgcount) for each in reader.connections])
         bag = Bag(path, topics, True, folder or path)
     except BaseException as error:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, Exception):  # rosbags raises exceptions of many types for a damaged file
+        if isinstance(error, Exception) and not isinstance(error, EnetError):  # of many types for a damaged file
             raise EnetError(refusal(path, error)) from error
         raise
     if folder:
@@ -203,7 +201,15 @@ def open_bag(path: Path) -> Bag:
 
 
 def _topics(counts: Sequence[tuple[str, str, int]]) -> dict[str, Topic]:
-    """Return the topics of counts of messages by topic and type."""
+    """Return the topics of counts of messages by topic and type.
+
+    Raises:
+        TypeError: the bag has a value of another type in its place.
+
+    """
+    for name, msgtype, count in counts:
+        if not (isinstance(name, str) and isinstance(msgtype, str) and isinstance(count, int)):
+            raise TypeError(f'topic {name!r:.40} has the type {msgtype!r:.40} and {count!r:.40} messages')
     types: dict[str, set[str]] = {}
     totals: Counter[str] = Counter()
     for name, msgtype, count in counts:

@@ -19,6 +19,8 @@ _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # those three are t
 _WITHOUT_LENGTH = {0x00, 0x01, *range(0xD0, 0xDA)}
 _MOST_SEGMENTS = 1000
 """Segments before the first scan. Colour profiles and metadata of real images need some hundreds at most."""
+_MOST_CHUNKS = 50_000
+"""Chunks of a PNG. Encoders divide the pixels into chunks of some kilobytes."""
 _MOST_SCANS = 32
 """Scans of a JPEG. Usual progressive images have about 10. Each costs the time of a pass over the image, but few bytes."""
 
@@ -83,27 +85,35 @@ def is_whole(data: bytes) -> bool:
 
 
 def without_metadata(data: bytes, kept: Collection[bytes] = ()) -> bytes:
-    """Return complete PNG or JPEG data in a form whose cost of decoding is bounded by the number of its pixels.
+    """Return complete PNG or JPEG data without what could make decoding much more expensive than its pixels are.
 
     A PNG loses its ancillary chunks but those of the kinds `kept`: 1.4 MB of compressed text chunks took libpng 1.4 GB and
-    12 s. They also hold animations; the still image remains. Transparency is lost with them, unless tRNS is kept.
+    12 s. They also hold animations; the still image remains. Transparency is lost with them, unless tRNS is kept. The pixels
+    can still be compressed data that expands to more than them, up to about 1000 times, which libpng reads to its end.
 
     Raises:
-        ImageError: a JPEG has more scans than any real one.
+        ImageError: a JPEG has more scans than any real one, or a PNG more data than its pixels need.
 
     """
     if is_png(data):
         # bit 5 of the first letter, lower case, is set for ancillary chunks
-        return _PNG_START + b''.join(chunk for kind, chunk in _png_chunks(data) if kind in kept or not kind[0] & 0x20)
+        chunks = [(kind, chunk) for kind, chunk in _png_chunks(data) if kind in kept or not kind[0] & 0x20]
+        header = read_header(data)
+        most = 2 * header.height * (header.width * 4 * header.bits // 8 + 2) + 2**16  # with much overhead, RGBA
+        if sum(len(chunk) for kind, chunk in chunks if kind == b'IDAT') > most:
+            raise ImageError('has more compressed data than its pixels need: check the encoder')
+        return _PNG_START + b''.join(chunk for _, chunk in chunks)
     if data.count(bytes((0xFF, _START_OF_SCAN))) > _MOST_SCANS:
         raise ImageError(f'has more than {_MOST_SCANS} scans: publish baseline JPEG')
     return data
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield the kind and the bytes (length, kind, content, checksum) of every chunk, up to IEND or the first damaged one."""
+    """Yield kind and bytes (length, kind, content, checksum) of each chunk, up to IEND, a damaged one or `_MOST_CHUNKS`."""
     view, start, kind = memoryview(data), len(_PNG_START), b''
-    while start + 12 <= len(data) and kind != b'IEND':
+    for _ in range(_MOST_CHUNKS):
+        if start + 12 > len(data) or kind == b'IEND':
+            return
         kind, end = data[start + 4 : start + 8], start + 12 + int.from_bytes(data[start : start + 4], 'big')
         if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], 'big') or end > len(data):
             return

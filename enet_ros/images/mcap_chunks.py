@@ -17,7 +17,7 @@ from mcap.stream_reader import get_chunk_data_stream
 from rosbags.interfaces import Connection
 from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader
 
-from enet_ros.images.mcap_scan import check_chunk_size
+from enet_ros.images.bag_compression import expanded_chunk
 
 _RECORD = struct.Struct('<BQ')  # opcode, number of bytes that follow
 _MESSAGE = struct.Struct('<HIQQ')  # channel, sequence number, time of recording, time of publishing
@@ -57,8 +57,7 @@ class McapChunkReader(McapReader):
         """Yield place in the chunk, channel, time and data of each message."""
         assert self.bio
         self.bio.seek(index.chunk_start_offset + _RECORD.size)
-        chunk = Chunk.read(ReadDataStream(self.bio))
-        check_chunk_size(chunk)
+        chunk = expanded_chunk(Chunk.read(ReadDataStream(self.bio)))
         stream, end = get_chunk_data_stream(chunk, validate_crc=True)
         records, position = memoryview(stream.read(end)), 0
         while position < end:

@@ -6,16 +6,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import zstandard
 from mcap.reader import make_reader
 from mcap.records import Channel, Chunk, McapRecord, Message, Metadata, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 
-from enet_ros.images.messages import MAX_PIXELS
+from enet_ros.images.bag_compression import expanded_chunk
 
 _MAGIC = b'\x89MCAP0\r\n'  # the first and the last bytes of a finished file
-_MOST_BYTES = 8 * MAX_PIXELS + 2**24
-"""Most bytes of a chunk: an image with MAX_PIXELS, four channels and 16 bits, after the usual content of a chunk."""
 
 
 class McapScan:
@@ -48,26 +45,11 @@ class McapScan:
                     yield schema.name if schema else '', channel, record
 
 
-def check_chunk_size(chunk: Chunk) -> None:
-    """Check the size of a chunk before it is decompressed: 40 kB can expand to gigabytes.
-
-    Raises:
-        ValueError: it is larger than any that a recorder writes. zstandard has an exception of its own for damaged data.
-
-    """
-    size = chunk.uncompressed_size
-    if chunk.compression == 'zstd':  # whose data can state another size, which counts
-        size = max(size, zstandard.frame_content_size(chunk.data))
-    if size > _MOST_BYTES:
-        raise ValueError(f'a chunk has {size} bytes, more than {_MOST_BYTES}')
-
-
 def _expanded(records: Iterator[McapRecord]) -> Iterator[McapRecord]:
     """Yield the records, and those in a chunk in its place."""
     for record in records:
         if isinstance(record, Chunk):
-            check_chunk_size(record)
-            yield from breakup_chunk(record, validate_crc=True)
+            yield from breakup_chunk(expanded_chunk(record), validate_crc=True)
         else:
             yield record
 

@@ -96,7 +96,7 @@ class Camera:
         self.outputs = Outputs(node, name, values, segmenter)
         self._node, self._values, self._segmenter, self._reader = node, values, segmenter, reader
         self._wake, self._log = wake, log
-        self._warn = LogThrottle(node.get_logger().warning)  # sizes can alternate
+        self._warn = LogThrottle(node.get_logger().warning)  # two publishers can send images of two sizes in turn
         self._health = ImageHealth(values['min_sharpness'])
         self._prefix = f'{name}/' if name else ''
         self._message_type = CompressedImage if values['image_transport'] == 'compressed' else Image
@@ -151,7 +151,7 @@ class Camera:
             return newest
 
     def inspect(self, picture: Picture) -> None:
-        """Look at an image for the diagnostics, and warn once if the network distorts images of its size."""
+        """Look at an image for the diagnostics, and warn when images of a new size are distorted."""
         self._health.update(picture.pixels, nanoseconds(picture.arrival.message.header.stamp))
         if picture.size == self._size:
             return

@@ -20,6 +20,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
+from enet_ros.errors import EnetError
 from enet_ros.ros.messages import nanoseconds
 
 # reliable: then images and labels are lost only where the node counts it
@@ -88,19 +89,29 @@ class ReplayClient(Node):
         return self._publisher.get_subscription_count() if self._publisher else 0
 
     def parameters(self, names: Sequence[str], timeout: float) -> dict[str, object]:
-        """Return parameters of the node by name; none if it does not answer within `timeout` seconds."""
+        """Return parameters of the node by name.
+
+        Raises:
+            EnetError: it does not answer within `timeout` seconds, or lacks one of them.
+
+        """
         service = self.create_client(GetParameters, f'{self._node}/get_parameters')
         answered = threading.Event()
+        deadline = time.monotonic() + timeout
         try:
-            if not service.wait_for_service(timeout):
-                return {}
-            future = service.call_async(GetParameters.Request(names=names))
-            future.add_done_callback(lambda _: answered.set())
-            if not answered.wait(timeout):
-                return {}
-            return dict(zip(names, map(parameter_value_to_python, future.result().values)))
+            if service.wait_for_service(timeout):
+                future = service.call_async(GetParameters.Request(names=names))
+                future.add_done_callback(lambda _: answered.set())
+                if answered.wait(deadline - time.monotonic()):
+                    values = future.result().values  # empty if the node lacks one
+                    if len(values) != len(names):
+                        raise EnetError(f'node {self._node} does not have all of the parameters {", ".join(names)}: check '
+                                        'that it is a segment_node of this version')
+                    return dict(zip(names, map(parameter_value_to_python, values)))
         finally:
             self.destroy_client(service)
+        raise EnetError(f'node {self._node} does not answer its service {service.srv_name} within {timeout:g} s: check '
+                        'whether it still runs')
 
     def send(self, message: Image | CompressedImage, index: int) -> float:
         """Publish an image with a new stamp, the current time, and return when, on the monotonic clock."""

@@ -64,9 +64,11 @@ def test_a_closed_output_is_not_an_error(small_model: Path) -> None:
     assert process.stderr.read() == b'' and process.wait() == 0
 
 
-def test_an_interrupted_command_is_one_line_and_exit_code_130(tmp_path: Path) -> None:
-    for number in range(500):
-        write_image(tmp_path / 'images' / f'{number}.png', draw_scene(number, 480, 360)[0])
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_interrupted_command_is_one_line_and_exit_code_130(number: signal.Signals, tmp_path: Path) -> None:
+    write_image(tmp_path / 'images' / '0.png', draw_scene(0, 480, 360)[0])
+    for index in range(1, 500):
+        (tmp_path / 'images' / f'{index}.png').symlink_to('0.png')
     process = subprocess.Popen(
         [*ENET, 'segment', str(tmp_path / 'images'), '--out', str(tmp_path / 'out')], stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell ignores it
@@ -74,18 +76,20 @@ def test_an_interrupted_command_is_one_line_and_exit_code_130(tmp_path: Path) ->
     while not list((tmp_path / 'out').glob('labels/*')):
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     assert process.wait() == 130
     assert process.stderr is not None and process.stderr.read().splitlines()[-1] == 'enet: interrupted'
     assert len(list((tmp_path / 'out' / 'labels').iterdir())) < 500
+    assert not list((tmp_path / 'out').rglob('.enet_ros-*'))  # temporary files
 
 
 START = '''
 import os, signal, sys
 class Interrupt:
     def find_spec(self, name, path, target=None):
-        if name == 'enet_ros.cli.segment':
-            os.kill(os.getpid(), signal.SIGINT)
+        if name == sys.argv[1]:
+            sys.argv.pop(1)
+            os.kill(os.getpid(), signal.Signals[sys.argv.pop(1)])
 sys.meta_path.insert(0, Interrupt())
 signal.signal(signal.SIGINT, getattr(signal, sys.argv.pop(1)))
 from enet_ros.cli.start import main
@@ -93,9 +97,14 @@ sys.exit(main())
 '''
 
 
-@pytest.mark.parametrize(('handler', 'code'), [('default_int_handler', -signal.SIGINT), ('SIG_IGN', 0)])
-def test_an_interrupt_during_the_start_prints_no_traceback(handler: str, code: int) -> None:
-    done = subprocess.run([sys.executable, '-c', START, handler, '--version'], capture_output=True, text=True)
+@pytest.mark.parametrize('module', ['cv2', 'enet_ros.cli.segment'])
+@pytest.mark.parametrize(('handler', 'number', 'code'), [
+    ('default_int_handler', 'SIGINT', -signal.SIGINT), ('SIG_IGN', 'SIGINT', 0),
+    ('default_int_handler', 'SIGTERM', -signal.SIGTERM),
+])
+def test_a_signal_during_the_start_prints_no_traceback(module: str, handler: str, number: str, code: int) -> None:
+    command = [sys.executable, '-c', START, handler, module, number, '--version']
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == code and not done.stderr
 
 

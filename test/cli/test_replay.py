@@ -81,7 +81,10 @@ def test_the_report_to_compare_with_is_not_the_one_to_write(bag: Path, tmp_path:
     assert read(tmp_path / 'out')['frames_out'] == 8
 
 
-def test_two_bags_with_the_same_content_are_refused(bag: Path, tmp_path: Path) -> None:
+def test_two_bags_with_the_same_content_are_refused_before_the_replay(
+    bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('enet_ros.cli.replay.replay_bag', None)
     (tmp_path / 'again').mkdir()
     copy = shutil.copy(bag, tmp_path / 'again' / 'drive.mcap')
     done = replay(bag, copy, '--report', tmp_path / 'out', code=1)

@@ -12,9 +12,10 @@ import yaml
 from fuzz_inputs import damaged, reads, values, yaml_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recordings import STORE, image_message, recorded_at, write_bag, write_mcap
+from recordings import STORE, image_message, recorded_at, write_mcap
 from rosbags.rosbag1 import Writer as Ros1Writer
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
+from truth_bags import write_entries
 
 from enet_ros.images.bag_frames import BagImages
 from enet_ros.images.bags import Bag, open_bag
@@ -69,10 +70,13 @@ def test_an_mcap_file_is_read_or_refused(data: st.DataObject, kind: str, tmp_pat
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a bag with a database, a raw and a compressed topic."""
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return bags with a database, a raw and a compressed topic, by what is compressed."""
     topics = {'/image': 'Image', '/image/compressed': 'CompressedImage'}
-    return write_bag(tmp_path_factory.mktemp('bags') / 'drive', topics, _FRAMES, StoragePlugin.SQLITE3)
+    entries = [(topic, f'sensor_msgs/msg/{kind}', recorded_at(number), image_message(number, kind))
+               for topic, kind in topics.items() for number in range(_FRAMES)]
+    return {mode.name.lower(): write_entries(tmp_path_factory.mktemp('bags') / 'drive', entries, StoragePlugin.SQLITE3, mode)
+            for mode in (CompressionMode.NONE, CompressionMode.MESSAGE, CompressionMode.FILE)}
 
 
 def _copy(folder: Path, to: Path) -> Path:
@@ -80,13 +84,31 @@ def _copy(folder: Path, to: Path) -> Path:
     return Path(shutil.copytree(folder, to))
 
 
+_compressions = pytest.mark.parametrize('compression', ['none', 'message', 'file'])
+
+
 @_FEWER
+@_compressions
 @given(data=st.data())
-def test_a_damaged_database_is_read_or_refused(data: st.DataObject, folder: Path, tmp_path: Path) -> None:
-    copy = _copy(folder, tmp_path / 'drive')
-    (file,) = copy.glob('*.db3')
-    file.write_bytes(data.draw(damaged(file.read_bytes(), 8192)))
+def test_a_damaged_database_is_read_or_refused(
+    data: st.DataObject, compression: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    copy = _copy(folders[compression], tmp_path / 'drive')
+    (file,) = copy.glob('*.db3*')
+    file.write_bytes(data.draw(damaged(file.read_bytes(), 1000 if compression == 'file' else 8192)))
     _read_bag(data.draw(st.sampled_from((copy, file))))
+
+
+@_FEWER
+@_compressions
+@given(data=st.data())
+def test_a_bag_with_another_index_is_read_or_refused(
+    data: st.DataObject, compression: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    copy = _copy(folders[compression], tmp_path / 'drive')
+    index = copy / 'metadata.yaml'
+    index.write_bytes(data.draw(yaml_files(yaml.safe_load(index.read_text()))))
+    _read_bag(copy)
 
 
 _COLUMNS = {
@@ -102,8 +124,10 @@ _CELLS = (st.none() | st.integers(-2**63, 2**63 - 1) | st.floats() | st.binary(m
 
 @_FEWER
 @given(data=st.data())
-def test_a_database_with_other_values_is_read_or_refused(data: st.DataObject, folder: Path, tmp_path: Path) -> None:
-    copy = _copy(folder, tmp_path / 'drive')
+def test_a_database_with_other_values_is_read_or_refused(
+    data: st.DataObject, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    copy = _copy(folders['none'], tmp_path / 'drive')
     (file,) = copy.glob('*.db3')
     database = sqlite3.connect(file)
     for _ in range(data.draw(st.integers(1, 3))):
@@ -115,41 +139,6 @@ def test_a_database_with_other_values_is_read_or_refused(data: st.DataObject, fo
     database.commit()
     database.close()
     _read_bag(data.draw(st.sampled_from((copy, file))))
-
-
-@_FEWER
-@given(data=st.data())
-def test_a_bag_with_another_index_is_read_or_refused(data: st.DataObject, folder: Path, tmp_path: Path) -> None:
-    copy = _copy(folder, tmp_path / 'drive')
-    index = copy / 'metadata.yaml'
-    index.write_bytes(data.draw(yaml_files(yaml.safe_load(index.read_text()))))
-    _read_bag(copy)
-
-
-@pytest.fixture(scope='module')
-def compressed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a bag whose database is compressed."""
-    path = tmp_path_factory.mktemp('bags') / 'drive'
-    writer = Writer(path, version=9, storage_plugin=StoragePlugin.SQLITE3)
-    writer.set_compression(CompressionMode.FILE, CompressionFormat.ZSTD)
-    with writer:
-        connection = writer.add_connection('/image', 'sensor_msgs/msg/Image', typestore=STORE)
-        for number in range(_FRAMES):
-            writer.write(connection, recorded_at(number), image_message(number))
-    return path
-
-
-@_FEWER
-@given(data=st.data())
-def test_a_compressed_bag_is_read_or_refused(data: st.DataObject, compressed: Path, tmp_path: Path) -> None:
-    copy = _copy(compressed, tmp_path / 'drive')
-    if data.draw(st.booleans()):
-        (file,) = copy.glob('*.zstd')
-        file.write_bytes(data.draw(damaged(file.read_bytes(), 1000)))
-    else:
-        index = copy / 'metadata.yaml'
-        index.write_bytes(data.draw(yaml_files(yaml.safe_load(index.read_text()))))
-    _read_bag(copy)
 
 
 @pytest.fixture(scope='module')

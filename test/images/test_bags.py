@@ -175,6 +175,17 @@ def test_a_sqlite3_bag_with_a_time_of_text_is_damaged(tmp_path: Path) -> None:
     assert bag.seconds('/image') == 0.4
 
 
+@pytest.mark.parametrize(('key', 'value'), [('name', '.inf'), ('type', '[]'), ('message_count', '1.5')])
+def test_an_index_with_a_topic_of_other_types_is_refused(key: str, value: str, tmp_path: Path) -> None:
+    path = write_bag(tmp_path / 'drive', {'/image': 'Image', '/other': 'Image'}, 1)
+    index = path / 'metadata.yaml'
+    before, _, after = index.read_text().rpartition(f'{key}: ')
+    index.write_text(f'{before}{key}: {value}\n{after.partition(chr(10))[2]}')
+    with pytest.raises(EnetError, match=rf'^cannot read bag {path}: ') as raised:
+        open_bag(path)
+    assert '\n' not in str(raised.value)
+
+
 def test_a_bag_with_several_image_topics_asks_for_one(tmp_path: Path) -> None:
     path = write_bag(tmp_path / 'drive', {'/left': 'Image', '/right': 'CompressedImage'}, 2)
     with pytest.raises(EnetError, match='choose one: /left, /right'):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import zlib
+
 import cv2
 import pytest
 from image_data import png, with_scans
 
 from enet_ros.errors import ImageError
-from enet_ros.images.image_header import ImageHeader, read_header, without_metadata
+from enet_ros.images.image_header import ImageHeader, is_whole, read_header, without_metadata
 from enet_ros.images.synthetic import draw_scene
 
 IMAGE = draw_scene(3, 96, 64)[0]
@@ -54,3 +56,22 @@ def test_a_jpeg_with_absurdly_many_scans_is_refused() -> None:
     assert without_metadata(PROGRESSIVE) == PROGRESSIVE
     with pytest.raises(ImageError, match='more than 32 scans'):
         without_metadata(with_scans(PROGRESSIVE, 32))
+
+
+def _png_with(*pixels: bytes) -> bytes:
+    chunks = ((len(data).to_bytes(4, 'big'), b'IDAT' + data) for data in pixels)
+    whole = b''.join(length + body + zlib.crc32(body).to_bytes(4, 'big') for length, body in chunks)
+    plain = png(4, 4, 4)
+    return plain[:33] + whole + plain[-12:]
+
+
+def test_a_png_with_compressed_data_for_many_more_pixels_is_refused() -> None:
+    data = zlib.compress(bytes(4 * 13))
+    assert without_metadata(_png_with(data))
+    with pytest.raises(ImageError, match='more compressed data than its pixels need'):
+        without_metadata(_png_with(data, bytes(100_000)))
+
+
+def test_a_png_with_absurdly_many_chunks_is_not_whole() -> None:
+    data = zlib.compress(bytes(4 * 13))
+    assert is_whole(_png_with(data, *[b''] * 1000)) and not is_whole(_png_with(data, *[b''] * 60_000))

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zstandard
-from mcap.records import Chunk
 from recordings import recorded_at, write_mcap
 from resource_limits import peak_memory
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
@@ -16,7 +14,6 @@ from truth_bags import IMAGE, frame, image, write_entries, write_topics
 
 from enet_ros.errors import IncompleteInputError
 from enet_ros.images.bags import Bag, open_bag
-from enet_ros.images.mcap_scan import check_chunk_size
 
 
 def stamps(bag: Bag, *topics: str) -> list[int]:
@@ -72,9 +69,3 @@ def test_a_small_chunk_that_expands_to_gigabytes_is_not_read(finish: bool, tmp_p
             for recorded in open_bag(path).messages(['/image']):
                 found.append(recorded.time)
     assert 0 < len(found) < 40 and used.bytes < 10_000_000
-
-
-def test_the_size_of_the_compressed_data_counts_not_what_the_chunk_states() -> None:
-    data = zstandard.ZstdCompressor().compress(bytes(500_000_000))
-    with pytest.raises(ValueError, match='a chunk has 500000000 bytes, more than 416777216'):
-        check_chunk_size(Chunk('zstd', data, 0, 0, 0, 100))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from enet_ros.replay.fingerprint import fingerprint
+from enet_ros.replay.fingerprint import find_equal, fingerprint
 
 
 def test_a_file_has_the_usual_digest(tmp_path: Path) -> None:
@@ -34,3 +34,13 @@ def test_files_that_are_not_part_of_a_bag_do_not_count(tmp_path: Path) -> None:
     assert fingerprint(tmp_path) == before
     (tmp_path / 'drive_1.mcap.zstd').write_text('changed')
     assert fingerprint(tmp_path) != before
+
+
+def test_equal_bags_are_found_among_others_of_the_same_size(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ('a.mcap', 'b.mcap', 'c.mcap', 'missing.mcap', 'folder')]
+    for path, content in zip(paths, ('1', '2', '1')):
+        path.write_text(content)
+    paths[4].mkdir()
+    assert find_equal(paths) == paths[2]
+    paths[2].write_text('3')
+    assert find_equal(paths) is None
