@@ -17,7 +17,7 @@ from enet_ros.datasets.classes import Classes, read_classes
 from enet_ros.datasets.optional import import_optional
 from enet_ros.datasets.parsing import parsing, read_json
 from enet_ros.datasets.prepared import SPLITS
-from enet_ros.datasets.searching import files_in, unused_files
+from enet_ros.datasets.searching import by_folder, files_in, unused_files
 from enet_ros.datasets.source import Pair, Size, SourceDataset
 from enet_ros.datasets.splitting import UNSPLIT, Choice, hold_out, split_folders, split_of_folder
 from enet_ros.errors import DatasetError
@@ -51,7 +51,9 @@ def find_coco(root: Path, classes_path: Path, choice: Choice | None) -> SourceDa
     """
     rle = import_optional('pycocotools.mask', "COCO's areas")
     classes = read_classes(classes_path)
-    files = [path for path in files_in(root, ('.json',)) if not _is_of_other_task(path)]
+    files = list(files_in(root, ('.json',)))
+    others = [path for path in files if _is_of_other_task(path)]
+    files = [path for path in files if path not in others]
     if not files:
         raise DatasetError(f'no JSON file in {root} or its folders: pass the folder of the exported dataset')
     parts = {path: _part(path, root) for path in files}
@@ -77,7 +79,8 @@ def find_coco(root: Path, classes_path: Path, choice: Choice | None) -> SourceDa
         return _draw(pair, images[pair.image_path], size, classes, rle)
 
     return classes.dataset(
-        hold_out(of_split, choice), to_ids, root, unused_files(root, images, 'images that no annotation file lists')
+        hold_out(of_split, choice), to_ids, root, unused_files(root, images, 'images that no annotation file lists'),
+        by_folder(others, "files of COCO's other tasks"),
     )
 
 
@@ -118,7 +121,7 @@ def _part(path: Path, root: Path) -> tuple[str, str]:
 def _read_file(path: Path, places: Sequence[Path], split_places: Sequence[Path]) -> dict[Path, _Image]:
     """Return the images in a file by their paths: in the first of `places` that has them, else in one of `split_places`."""
     fields = read_json(path, _REMEDY)
-    with parsing(path, _REMEDY):
+    with parsing(path, f'{_REMEDY}, or remove the file if it has none'):
         names: dict[Any, str] = {}
         for category in fields['categories']:
             if names.setdefault(category['id'], category['name']) != category['name']:

@@ -83,6 +83,8 @@ def test_the_layouts_of_several_tools_are_found(
     if next(iter(files)).startswith('annotations/'):
         for name in files:  # COCO has these beside them
             write_json(tmp_path / 'src' / name.replace('instances', 'captions'), {})
+        (note,) = find_coco(tmp_path / 'src', classes, None).notes
+        assert f"annotations holds {len(files)} files of COCO's other tasks, for example captions_" in note
     dataset = convert(tmp_path / 'src', classes)
     assert sample_names(dataset) == {'train': ['a'], 'val': ['b']}
     assert dataset.pixels == {'train': [0, 12, 0], 'val': [0, 12, 0]}
@@ -140,7 +142,7 @@ def test_an_annotation_file_that_cannot_be_read_is_named(name: str, reason: str,
 
 
 def test_images_that_no_file_lists_are_named_or_skipped(classes: Path, tmp_path: Path) -> None:
-    for name in ('train/a.jpg', 'val/b.jpg', 'val/c.jpg'):
+    for name in ('train/a.jpg', 'val/b.jpg', 'val/c.webp'):
         write_photo(tmp_path / 'src' / 'images' / name)
     write_json(tmp_path / 'src' / 'annotations' / 'instances_train.json', coco(['a.jpg'], []))
     source = find_coco(tmp_path / 'src', classes, None)

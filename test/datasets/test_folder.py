@@ -63,9 +63,23 @@ def test_missing_images_and_labels_are_named(classes: Path, tmp_path: Path) -> N
         convert(tmp_path / 'src', classes)
     write_labels(tmp_path / 'src' / 'labels' / 'b.png', [[1, 2]])
     write_labels(tmp_path / 'src' / 'labels' / 'c.png', [[1, 2]])
-    with pytest.raises(DatasetError, match=r'src/labels holds 1 labels without an image, for example c.png'):
+    with pytest.raises(DatasetError, match=r'src/labels holds 1 images or labels .*, for example c.png'):
         convert(tmp_path / 'src', classes)
     assert not (tmp_path / 'out').exists()
     (tmp_path / 'other' / 'val' / 'images').mkdir(parents=True)
     with pytest.raises(DatasetError, match=r'no PNG or JPEG images in .*val/images'):
         find_folder(tmp_path / 'other', classes, None)
+
+
+@pytest.mark.parametrize('name', [
+    'images/day/c.jpg', 'images/c.bmp', 'labels/c.tif', 'labels/c.jpg', 'images_2/c.jpg', 'labels/day/c.png', 'c.png',
+])
+def test_files_that_are_not_read_are_named(name: str, classes: Path, tmp_path: Path) -> None:
+    for pair in ('a', 'b'):
+        write_pair(tmp_path / 'src', pair, [[1, 2]])
+    path = tmp_path / 'src' / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    with pytest.raises(DatasetError, match=f'{path.parent} holds 1 images or labels .*, for example {path.name}: '):
+        convert(tmp_path / 'src', classes)
+    assert not (tmp_path / 'out').exists()
