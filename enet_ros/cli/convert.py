@@ -20,7 +20,7 @@ from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_prefix, by_sha
 from enet_ros.datasets.sunrgbd import find_sunrgbd
 from enet_ros.datasets.voc import find_voc
 from enet_ros.datasets.writing import write_dataset
-from enet_ros.errors import EnetError, printable
+from enet_ros.errors import EnetError, UsageError, printable
 from enet_ros.labels import parse_names
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def add_command(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert the dataset and print its classes and sizes."""
+    if arguments.source.resolve() == arguments.destination.resolve():
+        raise UsageError(f'{arguments.source} is both SRC and DST: choose another folder for DST')
     skipped: list[EnetError] = []
     source = arguments.find(arguments)
     if getattr(arguments, 'allow_outside', False):

@@ -121,7 +121,7 @@ def _part(path: Path, root: Path) -> tuple[str, str]:
 def _read_file(path: Path, places: Sequence[Path], split_places: Sequence[Path]) -> dict[Path, _Image]:
     """Return the images in a file by their paths: in the first of `places` that has them, else in one of `split_places`."""
     fields = read_json(path, _REMEDY)
-    with parsing(path, f'{_REMEDY}, or remove the file if it has none'):
+    with parsing(path, f'{_REMEDY} or remove the file'):
         names: dict[Any, str] = {}
         for category in fields['categories']:
             if names.setdefault(category['id'], category['name']) != category['name']:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from enet_ros.datasets.journal import JOURNAL, is_journal
-from enet_ros.datasets.prepared import read_dataset
+from enet_ros.datasets.prepared import SPLITS, read_dataset
 from enet_ros.datasets.source import Pair
 from enet_ros.errors import DatasetError
 from enet_ros.images.files import IMAGE_SUFFIXES
@@ -21,7 +21,8 @@ PICTURE_SUFFIXES = (
 def files_in(root: Path, suffixes: Sequence[str]) -> Iterator[Path]:
     """Yield the files with one of `suffixes` (lower case) in `root` and all its folders, sorted by folder and name.
 
-    Hidden files and folders, those of macOS's archives, and folders that a conversion wrote are not searched.
+    Hidden files and folders, those of macOS's archives, and the images and labels that a conversion wrote to a folder of
+    `root` are not searched.
     """
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True):
@@ -30,9 +31,9 @@ def files_in(root: Path, suffixes: Sequence[str]) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(
-            name for name in folders if name[0] != '.' and name != '__MACOSX' and not is_converted(path / name)
-        )
+        if path.name in SPLITS and path.parent != root and is_converted(path.parent):
+            folders[:] = [name for name in folders if name not in ('images', 'labels')]
+        folders[:] = sorted(name for name in folders if name[0] != '.' and name != '__MACOSX')
         visible = (name for name in sorted(names) if name[0] != '.')
         yield from (path / name for name in visible if name.lower().endswith(tuple(suffixes)))
 

@@ -160,7 +160,9 @@ def _coding(where: Path, labelmap: Mapping[str, Color], classes: Classes) -> Cod
     colors: dict[Color, int] = {}
     for index, (name, color) in enumerate(labelmap.items()):
         is_rest = name in _BACKGROUND and name not in classes.names
-        ids[index] = classes.rest if is_rest else class_id(str(where), name, classes.names)
-        if colors.setdefault(color, ids[index]) != ids[index]:
+        meaning = classes.rest if is_rest else class_id(str(where), name, classes.names)
+        if index < VOID:  # more classes only fit into masks of colours
+            ids[index] = meaning
+        if colors.setdefault(color, meaning) != meaning:
             raise DatasetError(f'{where}: class {quoted(name)} has the colour {color} of another class: {_REMEDY}')
-    return Coding({255: VOID, **ids}, {_voc_color(255): VOID, **colors})
+    return Coding({VOID: VOID, **ids}, {_voc_color(255): VOID, **colors})

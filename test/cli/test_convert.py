@@ -75,6 +75,13 @@ def test_files_of_other_purposes_are_noted(yard: list[str], tmp_path: Path, caps
     assert 'train_extra/a holds 1 images' in line
 
 
+def test_src_and_dst_must_differ(yard: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / 'out').symlink_to(tmp_path / 'src')
+    assert main(yard) == 2
+    assert 'src is both SRC and DST: choose another folder' in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / 'src').iterdir()) == ['images', 'labels']
+
+
 def test_options_reach_the_conversion(yard: list[str], tmp_path: Path) -> None:
     assert main([*yard, '--link', '--val-share', '0.5']) == 0
     dataset = read_dataset(tmp_path / 'out')

@@ -109,6 +109,16 @@ def test_masks_of_ids_mean_the_classes_in_the_order_of_labelmap(classes: Path, t
     assert only_labels(convert(tmp_path / 'src', classes)) == [[*CVAT_IDS, VOID]]
 
 
+def test_id_255_is_void_however_many_classes_there_are(classes: Path, tmp_path: Path) -> None:
+    root = tmp_path / 'src'
+    names = [f'class{number}' for number in range(300)]
+    classes.write_text(classes.read_text().replace('crate]', f'{", ".join(names)}]'))
+    write_mask(root, 'a', [[0, 254, 255]])
+    write_list(root, 'train', 'a')
+    (root / 'class_names.txt').write_text('\n'.join(names))
+    assert only_labels(convert(root, classes)) == [[1, 1, VOID]]
+
+
 @pytest.mark.parametrize('folder', ['SegmentationClass', 'SegmentationClassPNG'])
 def test_what_labelme2voc_writes_is_divided(folder: str, classes: Path, tmp_path: Path) -> None:
     root = tmp_path / 'src'
