@@ -20,7 +20,7 @@ from enet_ros.datasets.splitting import DEFAULT_SHARE, Choice, by_prefix, by_sha
 from enet_ros.datasets.sunrgbd import find_sunrgbd
 from enet_ros.datasets.voc import find_voc
 from enet_ros.datasets.writing import write_dataset
-from enet_ros.errors import EnetError
+from enet_ros.errors import EnetError, UsageError, printable
 from enet_ros.labels import parse_names
 
 if TYPE_CHECKING:
@@ -78,13 +78,21 @@ def add_command(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert the dataset and print its classes and sizes."""
+    if arguments.source.resolve() == arguments.destination.resolve():
+        raise UsageError(f'{arguments.source} is both SRC and DST: choose another folder for DST')
     skipped: list[EnetError] = []
     source = arguments.find(arguments)
     if getattr(arguments, 'allow_outside', False):
         source = replace(source, root=None)
-    dataset = write_dataset(arguments.destination, source, arguments.link, skipped.append if arguments.skip_bad else None)
-    for error in skipped:
-        print(f'enet: skipped: {error}', file=sys.stderr)
+    try:
+        dataset = write_dataset(
+            arguments.destination, source, arguments.link, skipped.append if arguments.skip_bad else None
+        )
+    finally:  # also where too little was left
+        for error in skipped:
+            print(f'enet: skipped: {printable(str(error))}', file=sys.stderr)
+    for note in source.notes:
+        print(f'enet: not converted: {printable(note)}', file=sys.stderr)
     for name, count in zip(dataset.labels.names, dataset.pixels.get('train', ())):
         if count == 0:
             print(f'enet: train has no pixels of class "{name}": check the labels if it should', file=sys.stderr)

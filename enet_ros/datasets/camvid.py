@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from enet_ros.datasets.coding import Coding
 from enet_ros.datasets.prepared import SPLITS, some_images
-from enet_ros.datasets.searching import labels_alone
+from enet_ros.datasets.searching import files_of, unused_files
 from enet_ros.datasets.source import Pair, Size, SourceDataset
 from enet_ros.errors import DatasetError
 from enet_ros.labels import CAMVID, VOID, Color
@@ -69,13 +69,11 @@ def find_camvid(root: Path) -> SourceDataset:
             f'no CamVid in {root}: pass the folder that holds train/ and trainannot/ (480x360), or 701_StillsRaw_full/ and '
             'LabeledApproved_full/, or train/ and train_labels/ (960x720)'
         )
-    label_folders = [f'{split}annot' for split in SPLITS] + [labels for _, labels in _FRAME_FOLDERS]
-    pairs = [pair for of_split in splits.values() for pair in of_split]
     return SourceDataset(
         'camvid', CAMVID, splits, to_ids,
         source=f'CamVid (Brostow et al. 2008), {form}',
         license='CamVid is for research use, non-commercial',
-        left_out=labels_alone([root / name for name in label_folders], pairs),
+        left_out=unused_files(root, files_of(splits), 'images or labels in no split or without a counterpart'),
     )
 
 

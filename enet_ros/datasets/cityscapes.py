@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enet_ros.datasets.coding import Coding
-from enet_ros.datasets.prepared import SPLITS, some_images
-from enet_ros.datasets.searching import labels_alone
+from enet_ros.datasets.prepared import some_images
+from enet_ros.datasets.searching import PICTURE_SUFFIXES, by_folder, files_in, files_of, unused_files
 from enet_ros.datasets.source import Pair, Size, SourceDataset
 from enet_ros.errors import DatasetError
 from enet_ros.labels import CITYSCAPES, CITYSCAPES_LABEL_IDS, VOID
@@ -32,19 +32,25 @@ def find_cityscapes(root: Path, coarse: bool = False) -> SourceDataset:
     """
     kind = 'gtCoarse' if coarse else 'gtFine'
     splits: dict[str, list[Pair]] = {}
-    for part in ('train', 'train_extra', 'val', 'test') if coarse else SPLITS:
+    others: list[Path] = []
+    for part in ('train', 'train_extra', 'val', 'test'):
         images, labels = root / 'leftImg8bit' / part, root / kind / part
-        if images.is_dir() and (labels.is_dir() or part != 'test'):
+        if (part == 'train_extra' and not coarse) or (part == 'test' and not labels.is_dir()):
+            others += files_in(images, PICTURE_SUFFIXES)
+        elif images.is_dir():
             splits.setdefault('train' if part == 'train_extra' else part, []).extend(_pairs(images, labels, kind))
     if not splits:
         raise DatasetError(f'no train/, val/ or test/ in {root}/leftImg8bit: pass the folder of leftImg8bit/ and {kind}/')
+    used = files_of(splits)
     return SourceDataset(
         'cityscapes', CITYSCAPES, splits, _read_ids,
         source=f'Cityscapes (Cordts et al. 2016), {kind}',
         license='Cityscapes is for non-commercial use; see its licence at cityscapes-dataset.com',
-        left_out=labels_alone(
-            [root / kind], [pair for of_split in splits.values() for pair in of_split], f'_{kind}_labelids.png'.lower()
-        ),
+        left_out=[
+            *unused_files(root / 'leftImg8bit', [*used, *others], 'images that are in no split'),
+            *unused_files(root / kind, used, 'labels without an image', (f'_{kind}_labelids.png'.lower(),)),
+        ],
+        notes=by_folder(others, f'images that have no labels in {kind}/'),
     )
 
 

@@ -40,11 +40,11 @@ class Classes:
 
     def dataset(
         self, splits: Mapping[str, Sequence[Pair]], to_ids: Callable[[Pair, Size], NDArray[np.uint8]],
-        root: Path | None = None, left_out: Sequence[DatasetError] = (),
+        root: Path | None = None, left_out: Sequence[DatasetError] = (), notes: Sequence[str] = (),
     ) -> SourceDataset:
         """Return a dataset with these classes."""
         return SourceDataset(
-            self.name, self.labels, splits, to_ids, self.source, self.license, self.settings, root, left_out
+            self.name, self.labels, splits, to_ids, self.source, self.license, self.settings, root, left_out, notes
         )
 
 

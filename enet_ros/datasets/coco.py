@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from enet_ros.datasets.annotations import check_corners, check_declared_size, class_id, long_name, portable_path
+from enet_ros.datasets.annotations import check_declared_size, class_id, long_name, portable_path
 from enet_ros.datasets.classes import Classes, read_classes
+from enet_ros.datasets.coco_masks import read_mask
 from enet_ros.datasets.optional import import_optional
 from enet_ros.datasets.parsing import parsing, read_json
 from enet_ros.datasets.prepared import SPLITS
-from enet_ros.datasets.searching import files_in, unused_files
+from enet_ros.datasets.searching import by_folder, files_in, unused_files
 from enet_ros.datasets.source import Pair, Size, SourceDataset
 from enet_ros.datasets.splitting import UNSPLIT, Choice, hold_out, split_folders, split_of_folder
 from enet_ros.errors import DatasetError
@@ -51,7 +52,9 @@ def find_coco(root: Path, classes_path: Path, choice: Choice | None) -> SourceDa
     """
     rle = import_optional('pycocotools.mask', "COCO's areas")
     classes = read_classes(classes_path)
-    files = [path for path in files_in(root, ('.json',)) if not _is_of_other_task(path)]
+    files = list(files_in(root, ('.json',)))
+    others = [path for path in files if _is_of_other_task(path)]
+    files = [path for path in files if path not in others]
     if not files:
         raise DatasetError(f'no JSON file in {root} or its folders: pass the folder of the exported dataset')
     parts = {path: _part(path, root) for path in files}
@@ -77,7 +80,8 @@ def find_coco(root: Path, classes_path: Path, choice: Choice | None) -> SourceDa
         return _draw(pair, images[pair.image_path], size, classes, rle)
 
     return classes.dataset(
-        hold_out(of_split, choice), to_ids, root, unused_files(root, images, 'images that no annotation file lists')
+        hold_out(of_split, choice), to_ids, root, unused_files(root, images, 'images that no annotation file lists'),
+        by_folder(others, "files of COCO's other tasks"),
     )
 
 
@@ -118,7 +122,7 @@ def _part(path: Path, root: Path) -> tuple[str, str]:
 def _read_file(path: Path, places: Sequence[Path], split_places: Sequence[Path]) -> dict[Path, _Image]:
     """Return the images in a file by their paths: in the first of `places` that has them, else in one of `split_places`."""
     fields = read_json(path, _REMEDY)
-    with parsing(path, _REMEDY):
+    with parsing(path, f'{_REMEDY} or remove the file'):
         names: dict[Any, str] = {}
         for category in fields['categories']:
             if names.setdefault(category['id'], category['name']) != category['name']:
@@ -165,56 +169,5 @@ def _draw(pair: Pair, image: _Image, size: Size, classes: Classes, rle: ModuleTy
         if not annotation.get('segmentation'):
             raise DatasetError(f'{where} has no polygon or mask: add one or remove the annotation')
         with parsing(where, _REMEDY):
-            ids[_mask(annotation['segmentation'], size, rle)] = index
+            ids[read_mask(annotation['segmentation'], size, rle)] = index
     return ids
-
-
-def _mask(segmentation: Any, size: Size, rle: ModuleType) -> NDArray[np.bool_]:  # noqa: ANN401 - JSON
-    """Return the mask (H x W, True = inside) of polygons or run lengths. pycocotools does not check them.
-
-    Raises:
-        KeyError, TypeError, ValueError: a key is missing, a corner is not a pair of numbers or far outside, no polygon has
-            an area, or the runs do not fill the image.
-
-    """
-    if isinstance(segmentation, dict):
-        runs = segmentation['counts']
-        runs = np.array(_unpack(runs) if isinstance(runs, str) else runs)
-        pixels = size[0] * size[1]
-        # a sum of larger runs could overflow to the right number
-        if tuple(segmentation['size']) != size or runs.sum() != pixels or not 0 <= runs.min() <= runs.max() <= pixels:
-            raise ValueError(f'a mask of size {segmentation["size"]} with runs of {runs.sum()} pixels for an image of '
-                             f'{size[0]} rows and {size[1]} columns')
-        return (np.repeat(np.arange(len(runs)) % 2, runs) > 0).reshape(size[::-1]).T  # by columns, outside first
-    polygons = [np.array(polygon, np.float64) for polygon in segmentation]
-    for polygon in polygons:
-        if polygon.ndim != 1 or len(polygon) % 2:
-            raise ValueError('a polygon is not a list x, y, x, y, ...')
-        check_corners(polygon, size)
-    areas = [polygon.tolist() for polygon in polygons if len(polygon) >= 6]
-    if not areas:
-        raise ValueError('no polygon has three corners')
-    mask: NDArray[np.uint8] = rle.decode(rle.merge(rle.frPyObjects(areas, *size)))
-    return mask > 0
-
-
-def _unpack(text: str) -> list[int]:
-    """Return the run lengths of a compressed mask (maskApi.c of COCO).
-
-    Each character holds five bits of a number, the lowest first. Bit 32 means that more follow. The highest bit of the last
-    character is the sign. From the fourth number on, a number is the difference to the run two before it.
-    """
-    runs: list[int] = []
-    number = shift = 0
-    for character in text:
-        if shift > 60:
-            raise ValueError('a mask has a run of more than 60 bits')
-        bits = ord(character) - 48
-        number |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            if bits & 16:
-                number -= 1 << shift
-            runs.append(number + (runs[-2] if len(runs) > 2 else 0))
-            number = shift = 0
-    return runs

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from enet_ros.datasets.classes import read_classes
 from enet_ros.datasets.prepared import some_images
-from enet_ros.datasets.searching import labels_alone
+from enet_ros.datasets.searching import files_of, unused_files
 from enet_ros.datasets.source import Pair, SourceDataset
 from enet_ros.datasets.splitting import Choice, find_pairs, hold_out
 from enet_ros.errors import DatasetError
@@ -22,10 +22,9 @@ def find_folder(root: Path, classes_path: Path, choice: Choice | None) -> Source
     """
     classes = read_classes(classes_path)
     splits = find_pairs(root, 'images/', _holds_images, _pairs, is_flat=_holds_images(root))
-    pairs = [pair for of_split in splits.values() for pair in of_split]
     return classes.dataset(
         hold_out(splits, choice), lambda pair, _: classes.coding.read(pair.labels_path),
-        left_out=labels_alone(sorted({pair.labels_path.parent for pair in pairs}), pairs),
+        left_out=unused_files(root, files_of(splits), 'images or labels in no split or without a counterpart'),
     )
 
 

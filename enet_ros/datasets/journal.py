@@ -16,6 +16,7 @@ JOURNAL = '.unfinished.jsonl'
 """Name of the file in the folder of an unfinished conversion."""
 
 _FORMAT = 2  # change it when the lines change: a journal of another format is ignored
+_BOOT_ID = Path('/proc/sys/kernel/random/boot_id')
 
 
 class Journal:
@@ -24,6 +25,8 @@ class Journal:
     def __init__(self, path: Path, identity: Sequence[object]) -> None:
         """Open the journal at `path`. The entries of a conversion with another `identity` (JSON values) are dropped.
 
+        So are those from before the computer started: after a loss of power, the images may not be on the disk.
+
         Raises:
             EnetError: the file cannot be written.
 
@@ -31,7 +34,7 @@ class Journal:
         self._path = path
         self._lock = Lock()
         self._done: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
-        kept = [json.dumps([_FORMAT, *identity])]
+        kept = [json.dumps([_FORMAT, _boot_id(), *identity])]
         lines = _lines(path)
         for line in lines[1:] if lines[:1] == kept else []:
             try:
@@ -79,6 +82,11 @@ class Journal:
 
     def _unwritable(self, error: OSError) -> EnetError:
         return EnetError(f'cannot write {self._path}: {one_line(error)}')
+
+
+def _boot_id() -> str:
+    """Return what identifies the time since the computer started, on Linux."""
+    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ''
 
 
 def is_journal(path: Path) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from enet_ros.datasets.annotations import check_declared_size, class_id, portable_path
 from enet_ros.datasets.classes import Classes, read_classes
 from enet_ros.datasets.parsing import parsing, read_json
-from enet_ros.datasets.searching import unused_files
+from enet_ros.datasets.searching import PICTURE_SUFFIXES, by_folder, files_in, files_of, unused_files
 from enet_ros.datasets.shapes import Canvas, import_pillow
 from enet_ros.datasets.source import Pair, Size, SourceDataset
 from enet_ros.datasets.splitting import Choice, find_pairs, hold_out
@@ -33,19 +33,29 @@ def find_labelme(root: Path, classes_path: Path, choice: Choice | None) -> Sourc
     classes = read_classes(classes_path)
     is_flat = _holds_json(root) and bool(image_files(root))
     splits = find_pairs(root, 'JSON files of labelme', _holds_json, _pairs, is_flat)
-    pairs = [pair for of_split in splits.values() for pair in of_split]
-    # an image beside an annotated one may be its exported mask
-    used = [pair.image_path for pair in pairs] + [
-        pair.labels_path.with_suffix(suffix) for pair in pairs for suffix in IMAGE_SUFFIXES
-    ]
+    used = set(files_of(splits))
+    stems = {path.with_suffix('') for path in used if path.suffix.lower() == '.json'}
+    # such an image may be an exported mask
+    beside = [path for path in files_in(root, PICTURE_SUFFIXES) if path not in used and path.with_suffix('') in stems]
+    others = [path for path in files_in(root, ('.json',)) if path not in used and not _may_annotate(path)]
     return classes.dataset(
         hold_out(splits, choice), lambda pair, size: _draw(pair, size, classes), root,
-        unused_files(root, used, 'images without annotations'),
+        [*unused_files(root, [*used, *beside], 'images that are not annotated or in no split'),
+         *unused_files(root, [*used, *others], 'JSON files of labelme that are in no split', ('.json',))],
+        by_folder(beside, 'images with the name of an annotated one'),
     )
 
 
 def _json_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob('[!.]*.json'))
+    return sorted(path for path in folder.glob('[!.]*') if path.suffix.lower() == '.json')
+
+
+def _may_annotate(path: Path) -> bool:
+    """Return whether a JSON file is one of labelme, or damaged."""
+    try:
+        return 'shapes' in read_json(path, _REMEDY)
+    except DatasetError:
+        return True
 
 
 def _holds_json(folder: Path) -> bool:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from enet_ros.datasets.journal import JOURNAL, is_journal
-from enet_ros.datasets.prepared import read_dataset
+from enet_ros.datasets.prepared import SPLITS, read_dataset
 from enet_ros.datasets.source import Pair
 from enet_ros.errors import DatasetError
 from enet_ros.images.files import IMAGE_SUFFIXES
+
+PICTURE_SUFFIXES = (
+    *IMAGE_SUFFIXES, '.avif', '.bmp', '.gif', '.heic', '.jfif', '.jp2', '.pgm', '.ppm', '.tif', '.tiff', '.webp',
+)
+"""Suffixes of image files, also of those in formats that are not supported: they must not be overlooked."""
 
 
 def files_in(root: Path, suffixes: Sequence[str]) -> Iterator[Path]:
     """Yield the files with one of `suffixes` (lower case) in `root` and all its folders, sorted by folder and name.
 
-    Hidden files and folders, those of macOS's archives, and folders that a conversion wrote are not searched.
+    Hidden files and folders, those of macOS's archives, and the images and labels that a conversion wrote to a folder of
+    `root` are not searched.
     """
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True):
@@ -25,34 +31,35 @@ def files_in(root: Path, suffixes: Sequence[str]) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(
-            name for name in folders if name[0] != '.' and name != '__MACOSX' and not is_converted(path / name)
-        )
+        if path.name in SPLITS and path.parent != root and is_converted(path.parent):
+            folders[:] = [name for name in folders if name not in ('images', 'labels')]
+        folders[:] = sorted(name for name in folders if name[0] != '.' and name != '__MACOSX')
         visible = (name for name in sorted(names) if name[0] != '.')
         yield from (path / name for name in visible if name.lower().endswith(tuple(suffixes)))
 
 
-def labels_alone(folders: Iterable[Path], pairs: Iterable[Pair], suffix: str = '.png') -> list[DatasetError]:
-    """Return an error for each folder in `folders` that holds label images which are in none of the pairs."""
-    used = [pair.labels_path for pair in pairs]
-    return [error for folder in folders for error in unused_files(folder, used, 'labels without an image', (suffix,))]
+def files_of(splits: Mapping[str, Iterable[Pair]]) -> list[Path]:
+    """Return the images and label files of all pairs."""
+    return [path for pairs in splits.values() for pair in pairs for path in pair.files]
 
 
 def unused_files(
-    folder: Path, used: Iterable[Path], what: str, suffixes: Sequence[str] = IMAGE_SUFFIXES
+    folder: Path, used: Iterable[Path], what: str, suffixes: Sequence[str] = PICTURE_SUFFIXES
 ) -> list[DatasetError]:
     """Return an error for each folder in `folder` that holds files which are not `used`. `what` says in it what they are."""
     real_path = RealPath()
     known = {real_path(path) for path in used}
-    unused: dict[Path, list[Path]] = {}
-    for path in files_in(folder, suffixes):
-        if real_path(path) not in known:
-            unused.setdefault(path.parent, []).append(path)
-    return [
-        DatasetError(f'{parent} holds {len(paths)} {what}, for example {paths[0].name}: correct this, or leave them out '
-                     'with --skip-bad')
-        for parent, paths in unused.items()
-    ]
+    unused = (path for path in files_in(folder, suffixes) if real_path(path) not in known)
+    return [DatasetError(f'{line}: add what is missing, move them, or leave them out with --skip-bad')
+            for line in by_folder(unused, what)]
+
+
+def by_folder(paths: Iterable[Path], what: str) -> list[str]:
+    """Return for each folder of `paths` how many of them it holds, with an example. `what` says what they are."""
+    held: dict[Path, list[Path]] = {}
+    for path in paths:
+        held.setdefault(path.parent, []).append(path)
+    return [f'{folder} holds {len(files)} {what}, for example {files[0].name}' for folder, files in held.items()]
 
 
 class RealPath:

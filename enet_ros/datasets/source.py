@@ -53,4 +53,6 @@ class SourceDataset:
     root: Path | None = None
     """Folder that all files must be in, links resolved. None if the paths were not taken from annotation files."""
     left_out: Sequence[DatasetError] = ()
-    """Why images or labels are in none of the splits."""
+    """Files that are in none of the splits although they should be, with the reasons."""
+    notes: Sequence[str] = ()
+    """Files that the layout has for other purposes, and that are not converted therefore."""

@@ -14,6 +14,7 @@ from enet_ros.datasets.coding import Coding
 from enet_ros.datasets.optional import import_optional
 from enet_ros.datasets.parsing import parsing
 from enet_ros.datasets.prepared import some_images
+from enet_ros.datasets.searching import PICTURE_SUFFIXES, by_folder, files_in, files_of, unused_files
 from enet_ros.datasets.source import Pair, Size, SourceDataset
 from enet_ros.datasets.splitting import Choice, hold_out
 from enet_ros.errors import DatasetError, one_line
@@ -44,11 +45,18 @@ def find_sunrgbd(root: Path, choice: Choice | None = None) -> SourceDataset:
 
     """
     indices: dict[str, int] = {}
+    left_out: list[DatasetError] = []
+    notes: list[str] = []
     if (root / _LABELS).is_dir():
         splits, form = _find_png(root), 'PNG labels of sunrgbd-meta-data'
+        left_out = [error for folder in (*_IMAGES.values(), _LABELS)
+                    for error in unused_files(root / folder, files_of(splits), 'images or labels without a counterpart')]
     elif (root / _LABELS_MAT).is_file():
         splits, indices = _find_toolbox(root)
         form = 'labels of SUNRGBDtoolbox'
+        known = set(files_of(splits))
+        others = (path for path in files_in(root / 'SUNRGBD', PICTURE_SUFFIXES) if path.parent.name == 'image')
+        notes = by_folder((path for path in others if path not in known), f'images that are not in {_META_MAT}')
     else:
         raise DatasetError(
             f'no SUN RGB-D in {root}: pass the folder that holds {_LABELS}/, {_IMAGES["train"]}/ and {_IMAGES["test"]}/, or '
@@ -62,6 +70,7 @@ def find_sunrgbd(root: Path, choice: Choice | None = None) -> SourceDataset:
         'sunrgbd', SUNRGBD, hold_out(splits, choice), to_ids,
         source=f'SUN RGB-D (Song et al. 2015), {form}',
         license='terms of SUN RGB-D and of the datasets that it contains: see rgbd.cs.princeton.edu',
+        left_out=left_out, notes=notes,
     )
 
 

@@ -10,7 +10,7 @@ from enet_ros.datasets.annotations import class_id, portable_path
 from enet_ros.datasets.classes import Classes, read_classes
 from enet_ros.datasets.coding import Coding
 from enet_ros.datasets.parsing import parsing
-from enet_ros.datasets.searching import files_in, unused_files
+from enet_ros.datasets.searching import PICTURE_SUFFIXES, by_folder, files_in, files_of, unused_files
 from enet_ros.datasets.source import Pair, SourceDataset
 from enet_ros.datasets.splitting import UNSPLIT, Choice, hold_out, split_named
 from enet_ros.errors import DatasetError, one_line, quoted
@@ -59,13 +59,19 @@ def find_voc(root: Path, classes_path: Path, choice: Choice | None) -> SourceDat
     pairs = {split: [pair(name) for name in of_split] for split, of_split in splits.items()}
     where, labelmap = _labelmap(root)
     coding = _coding(where, labelmap, classes)
+    used = files_of(pairs)
     # VOC's other tasks have images of their own, in lists of their own
-    others = [images[name] for path in files_in(root / 'ImageSets', ('.txt',)) if path.parent.name != 'Segmentation'
-              for name in _names(path, has_columns=True) if name in images]
-    used = [path for of_split in pairs.values() for one in of_split for path in one.files]
-    left_out = [*unused_files(masks_folder, used, 'masks that no list in ImageSets/Segmentation names', ('.png',)),
-                *unused_files(images_folder, [*used, *others], 'images without a mask that no list in ImageSets names')]
-    source = classes.dataset(hold_out(pairs, choice), lambda one, _: coding.read(one.labels_path), root, left_out)
+    of_tasks = {images[name] for path in files_in(root / 'ImageSets', ('.txt',)) if path.parent.name != 'Segmentation'
+                for name in _names(path, has_columns=True) if name in images}
+    others = sorted(of_tasks.difference(used))
+    # such as SegmentationObject/ with the same masks in other colours
+    forms = [path for path in files_in(root, PICTURE_SUFFIXES)
+             if path.relative_to(root).parts[0].startswith('Segmentation') and masks_folder not in path.parents]
+    source = classes.dataset(
+        hold_out(pairs, choice), lambda one, _: coding.read(one.labels_path), root,
+        unused_files(root, [*used, *others, *forms], 'images or masks in no list or without a counterpart'),
+        [*by_folder(others, "images of Pascal VOC's other tasks"), *by_folder(forms, 'masks of another form')],
+    )
     return replace(source, settings=f'{source.settings} {labelmap}')
 
 
@@ -154,7 +160,9 @@ def _coding(where: Path, labelmap: Mapping[str, Color], classes: Classes) -> Cod
     colors: dict[Color, int] = {}
     for index, (name, color) in enumerate(labelmap.items()):
         is_rest = name in _BACKGROUND and name not in classes.names
-        ids[index] = classes.rest if is_rest else class_id(str(where), name, classes.names)
-        if colors.setdefault(color, ids[index]) != ids[index]:
+        meaning = classes.rest if is_rest else class_id(str(where), name, classes.names)
+        if index < VOID:  # more classes only fit into masks of colours
+            ids[index] = meaning
+        if colors.setdefault(color, meaning) != meaning:
             raise DatasetError(f'{where}: class {quoted(name)} has the colour {color} of another class: {_REMEDY}')
-    return Coding({255: VOID, **ids}, {_voc_color(255): VOID, **colors})
+    return Coding({VOID: VOID, **ids}, {_voc_color(255): VOID, **colors})

@@ -30,7 +30,8 @@ def write_dataset(
 ) -> Dataset:
     """Write `source` in the prepared layout to `root`.
 
-    dataset.yaml is written last, so that an interrupted conversion does not leave a dataset that looks complete.
+    dataset.yaml is written last, when everything else is on the disk: neither an interrupted conversion nor a loss of power
+    leaves a dataset that looks complete.
 
     Args:
         root: Folder for the prepared dataset.
@@ -62,6 +63,7 @@ def write_dataset(
             'colors': [list(color) for color in source.labels.colors],
             'pixels': _totals(source, counts),
         }
+        os.sync()  # so that dataset.yaml does not outlive the images at a loss of power; once is faster than for each file
         with replacing(root / 'dataset.yaml', durable=True) as temporary:
             temporary.write_text(yaml.safe_dump(fields, sort_keys=False, default_flow_style=None), encoding='utf-8')
         journal.remove()
@@ -89,6 +91,8 @@ def _found(source: SourceDataset, on_bad: Callable[[EnetError], None]) -> set[tu
 
 
 def _check_files(pair: Pair) -> None:
+    if pair.name.startswith('.'):
+        raise DatasetError(f'{pair.image_path} would be a hidden file, which is not read: rename it')
     if not pair.image_path.is_file():
         raise DatasetError(f'{pair.image_path}, the image of {pair.labels_path}, is missing: add it or remove its labels')
     if pair.image_path.suffix.lower() not in IMAGE_SUFFIXES:

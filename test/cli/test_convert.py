@@ -55,6 +55,33 @@ def test_skip_bad_lists_and_counts_the_images_it_leaves_out(
     assert '1 train, 1 val images' in captured.out and captured.out.rstrip().endswith('; 2 skipped')
 
 
+def test_what_is_skipped_is_listed_even_if_nothing_is_left(
+    yard: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / 'src' / 'labels' / 'b_1.png').unlink()
+    (tmp_path / 'src' / 'images' / 'b_1.jpg').rename(tmp_path / 'src' / 'images' / 'b_\n1.jpg')
+    assert main([*yard, '--val-prefix', 'b_', '--skip-bad']) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and lines[0].startswith('enet: skipped: ') and r'b_\n1.jpg has no labels' in lines[0]
+
+
+def test_files_of_other_purposes_are_noted(yard: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pair = tmp_path / 'city' / 'leftImg8bit' / 'train' / 'a', tmp_path / 'city' / 'gtFine' / 'train' / 'a'
+    write_photo(pair[0] / 'a_leftImg8bit.png', 1, 2)
+    write_labels(pair[1] / 'a_gtFine_labelIds.png', [[7, 8]])
+    write_photo(tmp_path / 'city' / 'leftImg8bit' / 'train_extra' / 'a' / 'b_leftImg8bit.png')
+    assert main(['convert', 'cityscapes', str(tmp_path / 'city'), str(tmp_path / 'out')]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith('enet: not converted: ')]
+    assert 'train_extra/a holds 1 images' in line
+
+
+def test_src_and_dst_must_differ(yard: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / 'out').symlink_to(tmp_path / 'src')
+    assert main(yard) == 2
+    assert 'src is both SRC and DST: choose another folder' in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / 'src').iterdir()) == ['images', 'labels']
+
+
 def test_options_reach_the_conversion(yard: list[str], tmp_path: Path) -> None:
     assert main([*yard, '--link', '--val-share', '0.5']) == 0
     dataset = read_dataset(tmp_path / 'out')

@@ -112,7 +112,7 @@ def test_an_unknown_id_is_named_and_leaves_no_dataset(published: Path, tmp_path:
 
 @pytest.mark.parametrize(('damage', 'reason'), [
     (lambda root: (root / 'valannot' / 'val1.png').unlink(), 'val1.png has no labels'),
-    (lambda root: (root / 'val' / 'val1.png').unlink(), 'valannot holds 1 labels without an image, for example val1.png'),
+    (lambda root: (root / 'val' / 'val1.png').unlink(), 'valannot holds 1 images or labels .*, for example val1.png'),
     (lambda root: (root / 'val' / 'val1.png').write_bytes(b'x'), 'val/val1.png is damaged'),
     (lambda root: (root / 'valannot' / 'val1.png').write_bytes(b'x'), 'valannot/val1.png is damaged'),
     (lambda root: write_image(root / 'valannot' / 'val1.png', np.zeros((32, 40), np.uint8)), '48x32 but its labels'),
@@ -123,6 +123,17 @@ def test_an_unknown_id_is_named_and_leaves_no_dataset(published: Path, tmp_path:
 def test_damaged_input_is_named(damage: Callable[[Path], object], reason: str, published: Path, tmp_path: Path) -> None:
     damage(published)
     with pytest.raises(EnetError, match=reason):
+        convert(published, tmp_path / 'prepared')
+
+
+@pytest.mark.parametrize('name', [
+    'train/more/a.png', 'val/a.bmp', 'trainannot/more/a.png', '701_StillsRaw_full/a.png', 'more/a.png',
+])
+def test_files_that_are_not_read_are_named(name: str, published: Path, tmp_path: Path) -> None:
+    path = published / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    with pytest.raises(DatasetError, match=f'{path.parent} holds 1 images or labels .*, for example {path.name}: '):
         convert(published, tmp_path / 'prepared')
 
 

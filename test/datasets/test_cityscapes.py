@@ -63,6 +63,24 @@ def test_coarse_labels_add_train_extra_to_train(published: Path, tmp_path: Path)
     assert list(dataset.pixels) == ['train', 'val']  # gtCoarse has no test part
 
 
+@pytest.mark.parametrize('name', [
+    'demoVideo/stuttgart/a.png', 'train/a.png', 'train/aachen/more/a.png', 'val/frankfurt/a.bmp',
+])
+def test_images_that_are_not_read_are_named(name: str, published: Path, tmp_path: Path) -> None:
+    path = published / 'leftImg8bit' / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    with pytest.raises(DatasetError, match=f'{path.parent} holds 1 images that are in no split, for example {path.name}: '):
+        write_dataset(tmp_path / 'out', find_cityscapes(published))
+
+
+def test_parts_without_published_labels_are_noted(published: Path) -> None:
+    (note,) = find_cityscapes(published).notes
+    assert 'leftImg8bit/train_extra/troisdorf holds 1 images that have no labels in gtFine/' in note
+    (note,) = find_cityscapes(published, coarse=True).notes
+    assert 'leftImg8bit/test/berlin holds 1 images that have no labels in gtCoarse/' in note
+
+
 def test_an_unknown_id_is_named(published: Path, tmp_path: Path) -> None:
     write_frame(published, 'gtFine', 'val', 'lindau_000000_000019', np.array([[7, 34]], np.uint8))
     with pytest.raises(DatasetError, match=r'lindau_000000_000019_gtFine_labelIds.png holds label id 34'):

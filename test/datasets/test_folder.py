@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dataset_files import COLOR_IDS, COLORS, only_labels, pair_names, sample_names, write_labels, write_pair
 from numpy.typing import ArrayLike
@@ -32,6 +33,22 @@ def test_ids_and_colours_mean_what_the_classes_file_says(
     assert only_labels(dataset) == expected
     assert (dataset.name, dataset.source, dataset.license) == ('yard', 'drawn by a test', 'free')
     assert dataset.labels.names == ('ground', 'box', 'person') and dataset.labels.colors[1] == (0, 0, 142)
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+def test_labels_fit_an_image_as_its_exif_orientation_displays_it(suffix: str, classes: Path, tmp_path: Path) -> None:
+    image_module = pytest.importorskip('PIL.Image')
+    exif = image_module.Exif()
+    exif[0x112] = 6  # to be turned right by 90 degrees
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:8, :8] = 255  # the upper left corner becomes the upper right one
+    displayed = np.ones((32, 16), np.uint8)
+    displayed[:8, 8:] = 2
+    write_labels(tmp_path / 'src' / 'train' / 'labels' / 'a.png', displayed)
+    (tmp_path / 'src' / 'train' / 'images').mkdir()
+    image_module.fromarray(pixels).save(tmp_path / 'src' / 'train' / 'images' / f'a{suffix}', exif=exif)
+    image, labels = convert(tmp_path / 'src', classes).samples('train')[0].read()
+    assert ((image[..., 0] > 128) == (labels == 1)).all()
 
 
 def test_file_names_need_not_be_utf8(classes: Path, tmp_path: Path) -> None:
@@ -63,9 +80,23 @@ def test_missing_images_and_labels_are_named(classes: Path, tmp_path: Path) -> N
         convert(tmp_path / 'src', classes)
     write_labels(tmp_path / 'src' / 'labels' / 'b.png', [[1, 2]])
     write_labels(tmp_path / 'src' / 'labels' / 'c.png', [[1, 2]])
-    with pytest.raises(DatasetError, match=r'src/labels holds 1 labels without an image, for example c.png'):
+    with pytest.raises(DatasetError, match=r'src/labels holds 1 images or labels .*, for example c.png'):
         convert(tmp_path / 'src', classes)
     assert not (tmp_path / 'out').exists()
     (tmp_path / 'other' / 'val' / 'images').mkdir(parents=True)
     with pytest.raises(DatasetError, match=r'no PNG or JPEG images in .*val/images'):
         find_folder(tmp_path / 'other', classes, None)
+
+
+@pytest.mark.parametrize('name', [
+    'images/day/c.jpg', 'images/c.bmp', 'labels/c.tif', 'labels/c.jpg', 'images_2/c.jpg', 'labels/day/c.png', 'c.png',
+])
+def test_files_that_are_not_read_are_named(name: str, classes: Path, tmp_path: Path) -> None:
+    for pair in ('a', 'b'):
+        write_pair(tmp_path / 'src', pair, [[1, 2]])
+    path = tmp_path / 'src' / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    with pytest.raises(DatasetError, match=f'{path.parent} holds 1 images or labels .*, for example {path.name}: '):
+        convert(tmp_path / 'src', classes)
+    assert not (tmp_path / 'out').exists()

@@ -55,6 +55,12 @@ def test_an_image_with_changed_files_is_not_found(path: Path) -> None:
         assert journal.find('train', 'a', [121, *STAMP[1:]]) is None
 
 
+def test_entries_from_before_the_computer_started_are_dropped(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path.parent / 'boot_id').write_text('another')
+    monkeypatch.setattr('enet_ros.datasets.journal._BOOT_ID', path.parent / 'boot_id')
+    assert found(path) == [None, None]
+
+
 def test_a_journal_of_other_settings_is_dropped(path: Path) -> None:
     assert found(path, [*IDENTITY[:2], 'rest: box']) == [None, None]
     assert found(path) == [None, None]

@@ -92,7 +92,7 @@ def test_images_without_a_json_file_are_named_or_skipped(classes: Path, tmp_path
     for name in ('a3.jpg', 'a4.png', 'more/a5.jpg'):
         write_photo(root / name)
     source = find_labelme(root, classes, by_prefix(['b']))
-    with pytest.raises(DatasetError, match=r'src holds 2 images without annotations, for example a3.jpg: .* --skip-bad'):
+    with pytest.raises(DatasetError, match=r'src holds 2 images that are not annotated .* example a3.jpg: .* --skip-bad'):
         write_dataset(tmp_path / 'out', source)
     assert not (tmp_path / 'out').exists()
     skipped: list[EnetError] = []
@@ -100,6 +100,31 @@ def test_images_without_a_json_file_are_named_or_skipped(classes: Path, tmp_path
         'train': ['a1', 'a2'], 'val': ['b1']
     }
     assert len(skipped) == 2 and 'src/more holds 1 images' in str(skipped[1])
+
+
+@pytest.mark.parametrize('name', ['more/c.json', 'more/c.JSON', 'train/more/c.json'])
+def test_annotations_outside_of_the_splits_are_named(name: str, classes: Path, tmp_path: Path) -> None:
+    root = tmp_path / 'src'
+    for pair in ('a', 'b'):
+        annotate(root / ('train' if 'train' in name else ''), pair)
+    write_json(root / name, {'shapes': [], 'imageData': 'eA=='})
+    folder = (root / name).parent
+    with pytest.raises(DatasetError, match=f'{folder} holds 1 JSON files of labelme that are in no split, for example c.'):
+        convert(root, classes)
+
+
+def test_a_json_file_with_an_upper_case_suffix_is_read(classes: Path, tmp_path: Path) -> None:
+    path = annotate(tmp_path / 'train', 'a')
+    path.rename(path.with_suffix('.JSON'))
+    assert pair_names(find_labelme(tmp_path, classes, None)) == {'train': ['a']}
+
+
+def test_images_beside_annotated_ones_are_noted(classes: Path, tmp_path: Path) -> None:
+    annotate(tmp_path / 'train', 'a')
+    write_photo(tmp_path / 'train' / 'a.png')
+    source = find_labelme(tmp_path, classes, None)
+    assert not source.left_out
+    assert source.notes == [f'{tmp_path}/train holds 1 images with the name of an annotated one, for example a.png']
 
 
 def test_files_of_others_are_ignored(classes: Path, tmp_path: Path) -> None:

@@ -21,6 +21,16 @@ def test_hidden_files_and_those_of_conversions_are_not_searched(tmp_path: Path) 
     assert names == ['a.png', 'b/a.jpg', 'b/c.JPG']
 
 
+def test_only_what_a_conversion_wrote_is_not_searched(tmp_path: Path) -> None:
+    touch(*(tmp_path / 'out' / name for name in ('a.jpg', 'images/a.jpg', 'train/a.jpg', 'train/images/a.jpg',
+                                                 'val/labels/a.jpg', 'raw/images/a.jpg')))
+    (tmp_path / 'out' / '.unfinished.jsonl').write_text(json.dumps(['yard', ['ground'], [[1, 2, 3]], '', False]))
+    names = {path.relative_to(tmp_path / 'out').as_posix() for path in files_in(tmp_path, ('.jpg',))}
+    assert names == {'a.jpg', 'images/a.jpg', 'train/a.jpg', 'raw/images/a.jpg'}
+    names = {path.relative_to(tmp_path / 'out').as_posix() for path in files_in(tmp_path / 'out', ('.jpg',))}
+    assert names >= {'train/images/a.jpg', 'val/labels/a.jpg'}  # a prepared dataset that is converted itself
+
+
 def test_a_dataset_yaml_of_others_hides_no_files(tmp_path: Path) -> None:
     touch(tmp_path / 'images' / 'a.jpg')
     (tmp_path / 'images' / 'dataset.yaml').write_text('names: [box]')

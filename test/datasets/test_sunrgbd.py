@@ -68,6 +68,19 @@ def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
         find_sunrgbd(tmp_path)
 
 
+@pytest.mark.parametrize('name', [
+    'SUNRGBD-train_images/more/img-000003.jpg', 'SUNRGBD-test_images/x.bmp', 'sunrgbd_train_test_labels/img-000003.png',
+])
+def test_files_that_are_not_read_are_named(name: str, tmp_path: Path) -> None:
+    write_png_layout(tmp_path / 'sun', 1)
+    path = tmp_path / 'sun' / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    with pytest.raises(DatasetError, match=f'{path.parent} holds 1 images or labels .*, for example {path.name}: '):
+        convert(tmp_path / 'sun', tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
 @pytest.fixture
 def toolbox(tmp_path: Path) -> Path:
     """Return a folder with SUNRGBD/ and SUNRGBDtoolbox/ with three images."""
@@ -102,6 +115,15 @@ def test_images_of_the_toolbox_get_their_labels_and_unique_names(toolbox: Path, 
     }
     (test,) = dataset.samples('test')
     assert test.stem == 'kv1_NYUdata_NYU0001' and test.read()[1].reshape(-1).tolist() == TRAIN_IDS[0]
+
+
+def test_images_that_the_toolbox_does_not_list_are_noted(toolbox: Path) -> None:
+    assert not find_sunrgbd(toolbox).notes
+    more = toolbox / 'SUNRGBD' / 'kv1' / 'NYUdata' / 'NYU0002' / 'image' / '1.jpg'
+    write_photo(more)
+    write_photo(toolbox / 'SUNRGBD' / 'kv1' / 'NYUdata' / 'NYU0001' / 'depth' / '1.png')
+    (note,) = find_sunrgbd(toolbox).notes
+    assert note.startswith(f'{more.parent} holds 1 images that are not in SUNRGBDtoolbox/Metadata/SUNRGBDMeta.mat')
 
 
 def test_images_of_one_camera_can_be_held_out(toolbox: Path) -> None:

@@ -109,6 +109,16 @@ def test_masks_of_ids_mean_the_classes_in_the_order_of_labelmap(classes: Path, t
     assert only_labels(convert(tmp_path / 'src', classes)) == [[*CVAT_IDS, VOID]]
 
 
+def test_id_255_is_void_however_many_classes_there_are(classes: Path, tmp_path: Path) -> None:
+    root = tmp_path / 'src'
+    names = [f'class{number}' for number in range(300)]
+    classes.write_text(classes.read_text().replace('crate]', f'{", ".join(names)}]'))
+    write_mask(root, 'a', [[0, 254, 255]])
+    write_list(root, 'train', 'a')
+    (root / 'class_names.txt').write_text('\n'.join(names))
+    assert only_labels(convert(root, classes)) == [[1, 1, VOID]]
+
+
 @pytest.mark.parametrize('folder', ['SegmentationClass', 'SegmentationClassPNG'])
 def test_what_labelme2voc_writes_is_divided(folder: str, classes: Path, tmp_path: Path) -> None:
     root = tmp_path / 'src'
@@ -134,6 +144,11 @@ def test_pascal_voc_has_its_splits_classes_and_void(tmp_path: Path) -> None:
     write_list(root, 'train', '2007_000032', '2007_000033')
     write_list(root, 'val', '2007_000039')
     write_list(root, 'trainval', '2007_000032', '2007_000033', '2007_000039')
+    write_labels(root / 'SegmentationObject' / '2007_000032.png', [[0]])
+    assert find_voc(root, classes, None).notes == [
+        f"{root}/JPEGImages holds 1 images of Pascal VOC's other tasks, for example 2008_000001.jpg",
+        f'{root}/SegmentationObject holds 1 masks of another form, for example 2007_000032.png',
+    ]
     dataset = convert(root, classes)
     assert sample_names(dataset) == {'train': ['2007_000032', '2007_000033'], 'val': ['2007_000039']}
     assert dataset.samples('val')[0].read()[1].tolist() == [[0, 0, 0, 1, 0, VOID]]
@@ -143,11 +158,19 @@ def test_masks_and_images_that_no_list_names_are_named_or_skipped(cvat: Path, cl
     write_mask(cvat, 'more', CVAT_COLORS[[[1]]])
     write_photo(cvat / 'JPEGImages' / 'empty.jpg')  # CVAT writes no mask for a frame without annotations
     source = find_voc(cvat, classes, None)
-    with pytest.raises(DatasetError, match=r'SegmentationClass holds 1 masks that no list .* for example more.png: '):
+    with pytest.raises(DatasetError, match=r'JPEGImages holds 2 images or masks in no list .* for example empty.jpg: '):
         write_dataset(tmp_path / 'out', source)
     skipped: list[EnetError] = []
     write_dataset(tmp_path / 'out', source, on_bad=skipped.append)
-    assert len(skipped) == 2 and 'JPEGImages holds 2 images without a mask' in str(skipped[1])
+    assert len(skipped) == 2 and 'SegmentationClass holds 1 images or masks in no list' in str(skipped[1])
+
+
+@pytest.mark.parametrize('name', ['JPEGImages/more.bmp', 'SegmentationClass/more.jpg', 'other/more.jpg'])
+def test_files_that_are_not_read_are_named(name: str, cvat: Path, classes: Path) -> None:
+    (cvat / name).parent.mkdir(exist_ok=True)
+    (cvat / name).touch()
+    with pytest.raises(DatasetError, match=f'{(cvat / name).parent} holds 1 images or masks .* for example more'):
+        convert(cvat, classes)
 
 
 @pytest.mark.parametrize(('lists', 'reason'), [

@@ -72,6 +72,22 @@ def test_a_resumed_conversion_does_the_rest_and_gives_the_same_files(source: Sou
     assert contents(tmp_path / 'parts') == contents(tmp_path / 'whole')
 
 
+def test_images_are_on_the_disk_before_dataset_yaml_is_there(
+    source: SourceDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / 'out'
+    written: list[list[str]] = []
+    monkeypatch.setattr(os, 'sync', lambda: written.append(sorted(contents(root))))
+    write_dataset(root, source)
+    assert written == [sorted({*contents(root), '.unfinished.jsonl'} - {'dataset.yaml'})]
+
+
+def test_an_image_that_would_be_hidden_is_named(source: SourceDataset, tmp_path: Path) -> None:
+    source = replace(source, splits={'train': [replace(source.splits['train'][0], name='.a')]})
+    with pytest.raises(DatasetError, match=r'train0.png would be a hidden file'):
+        write_dataset(tmp_path / 'out', source)
+
+
 def test_what_a_killed_conversion_left_is_removed(source: SourceDataset, tmp_path: Path) -> None:
     root = tmp_path / 'out'
     interrupt_after(source, root, 3)
