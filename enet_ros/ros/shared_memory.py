@@ -39,7 +39,7 @@ def shared_memory_warnings(folder: Path = FOLDER) -> list[str]:
     warnings = []
     if stale := stale_segments(folder):
         size = sum(path.stat().st_size for path in stale)
-        warnings.append(f'dead processes left {len(stale)} shared-memory segments of {size / 1e6:.0f} MB in {folder}: '
+        warnings.append(f'dead processes left {len(stale)} shared-memory segment(s) of {size / 1e6:.0f} MB in {folder}: '
                         f'remove them with {_CLEAN}')
     if folder.is_dir() and (free := disk_usage(folder).free) < SEGMENT_SIZE and not _has_segment(folder):
         warnings.append(f'images go over UDP, which loses many, because {folder} has {free / 1e6:.0f} MB free and a process '

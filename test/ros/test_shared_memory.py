@@ -83,7 +83,7 @@ def test_only_the_segment_of_a_killed_process_is_stale(crashes: list[Crash]) -> 
     stale = stale_segments()
     assert killed.segment in stale and alive.segment not in stale
     assert killed.segment.stat().st_size > 1_000_000  # still there: nothing is removed
-    assert f'{len(stale)} shared-memory segments' in shared_memory_warnings()[0]
+    assert f'{len(stale)} shared-memory segment(s)' in shared_memory_warnings()[0]
 
 
 def test_a_process_that_is_just_starting_is_not_called_dead(crashes: list[Crash]) -> None:
