@@ -183,7 +183,8 @@ class LiveReplay:
 def _find_rate(node: ReplayNode, frames: Frames) -> float | None:
     """Search the highest rate with the first images of the recording, again and again."""
     client = node.client
-    images = [message for _, _, message in islice(to_messages(frames, node.kind), _TRIAL_IMAGES) if message is not None]
+    usable = (message for _, _, message in to_messages(frames, node.kind) if message is not None)
+    images = list(islice(usable, _TRIAL_IMAGES))
 
     def play(rate: float) -> Trial:
         answers: list[Answer] = []
