@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
-import time
 from collections.abc import Iterator
 from itertools import count, product
 from string import ascii_lowercase
@@ -139,23 +139,20 @@ def test_after_too_many_kinds_errors_are_logged_again_when_the_interval_is_over(
     assert lines == ['a', 'b', 'c']
 
 
-class SlowTime(float):
-    """A time whose comparison lets other threads run."""
-
-    def __sub__(self, other: float) -> float:
-        time.sleep(1e-5)
-        return float(self) - other
-
-
 def test_threads_that_log_at_the_same_time_do_not_disturb_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     # the node's worker and the thread of its executor do so; an exception would end the worker
     failures: list[BaseException] = []
     monkeypatch.setattr(threading, 'excepthook', lambda failure: failures.append(failure.exc_value))
     ticks = count()
-    throttle = LogThrottle(lambda text: None, interval=2.0, clock=lambda: SlowTime(next(ticks)))
-    threads = [threading.Thread(target=lambda: [throttle(letter) for letter in ascii_lowercase * 10]) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    throttle = LogThrottle(lambda text: None, interval=2.0, capacity=4, clock=lambda: next(ticks))
+    threads = [threading.Thread(target=lambda: [throttle(letter) for letter in ascii_lowercase * 1000]) for _ in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
     assert not failures
