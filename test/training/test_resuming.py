@@ -103,5 +103,5 @@ def test_ctrl_c_saves_and_exits_with_130_and_one_line_that_says_how_to_resume(da
         rest = process.stdout.read().decode()
     assert process.returncode == 130, output.decode() + rest
     lines = [line for line in rest.splitlines() if line.startswith('enet: ')]
-    assert len(lines) == 1 and 'stopped by a signal' in lines[0] and '--resume' in lines[0] and 'Traceback' not in rest
+    assert len(lines) == 1 and 'stopped by SIGINT' in lines[0] and '--resume' in lines[0] and 'Traceback' not in rest
     assert read_checkpoint(tmp_path / 'run' / 'decoder' / 'last.ckpt')['global_step'] > 0
