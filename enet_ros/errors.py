@@ -91,6 +91,11 @@ def one_line(error: BaseException) -> str:
     return line if len(line) <= _LINE_LENGTH else f'{line[:_LINE_LENGTH - 3]}...'
 
 
+def described(error: BaseException) -> str:
+    """Return the text of any exception as one line, with the name of its type if it is not an EnetError."""
+    return str(error) if isinstance(error, EnetError) else f'{type(error).__name__}: {one_line(error)}'
+
+
 def quoted(text: str) -> str:
     """Return foreign text in double quotes for an error or log line: escaped, and cut to `QUOTED_LENGTH` characters."""
     short = text if len(text) <= QUOTED_LENGTH else f'{text[:QUOTED_LENGTH - 3]}...'

@@ -1,6 +1,6 @@
 """Read JSON and YAML of bounded size and depth, whoever wrote it.
 
-Without bounds, brackets in brackets exhaust the stack, and YAML's aliases make gigabytes of a few hundred bytes.
+Without bounds, nested brackets exhaust the stack, and YAML's aliases make gigabytes of a few hundred bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from enet_ros.errors import one_line, quoted
 from enet_ros.files import read_bytes
 
 MAX_DEPTH = 100
-"""Most levels of lists and mappings in each other."""
+"""Most levels of nested lists and mappings."""
 MAX_YAML_BYTES = 2**20
 """Most bytes of YAML, which PyYAML reads at some 100 kB/s."""
 MAX_JSON_BYTES = 2**31
@@ -113,7 +113,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if (key.tag, key.value) in seen:
-                    raise ValueError(f'key {quoted(key.value)} is there twice, last in line {key.start_mark.line + 1}')
+                    raise ValueError(f'key {quoted(key.value)} occurs twice, last in line {key.start_mark.line + 1}')
                 seen.add((key.tag, key.value))
         return node
 
@@ -123,4 +123,4 @@ def _refuse(constant: str) -> None:
 
 
 def _too_deep() -> ValueError:
-    return ValueError(f'it has more than {MAX_DEPTH} levels of lists and mappings in each other')
+    return ValueError(f'it has more than {MAX_DEPTH} levels of nested lists and mappings')

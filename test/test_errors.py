@@ -3,7 +3,7 @@ from __future__ import annotations
 import errno
 
 from enet_ros import errors
-from enet_ros.errors import QUOTED_LENGTH, EnetError, one_line, quoted
+from enet_ros.errors import QUOTED_LENGTH, EnetError, described, one_line, quoted
 
 
 def test_every_exception_of_the_package_is_an_enet_error() -> None:
@@ -27,6 +27,11 @@ def test_one_line_of_a_system_error_is_its_reason_without_number_and_path() -> N
 def test_one_line_cuts_long_texts() -> None:
     line = one_line(RuntimeError('x' * 10_000))
     assert len(line) == 300 and line.endswith('...')
+
+
+def test_the_type_is_named_for_other_exceptions_only() -> None:
+    assert described(EnetError('no such file')) == 'no such file'
+    assert described(KeyError('model')) == "KeyError: 'model'"
 
 
 def test_quoted_text_is_short_and_cannot_forge_log_lines() -> None:

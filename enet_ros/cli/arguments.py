@@ -103,6 +103,14 @@ def fraction(text: str) -> float:
     return number
 
 
+def share(text: str) -> float:
+    """Read a number in (0, 1)."""
+    number = _number(text)
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f'{quoted(text)} is not a share: use a number in (0, 1), for example 0.2')
+    return number
+
+
 def percent(text: str) -> int:
     """Read an integer from 1 to 100."""
     number = _integer(text, 1)

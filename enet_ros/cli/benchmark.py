@@ -24,7 +24,7 @@ from enet_ros.benchmark.tables import PAPER_SIZES, CostRow, Floor
 from enet_ros.cli.arguments import add_json_argument, positive_integer, positive_number, size
 from enet_ros.errors import EnetError, one_line
 from enet_ros.exit_codes import ExitCode
-from enet_ros.files import check_writable, replacing, write_json
+from enet_ros.files import check_writable, write_bytes, write_json
 from enet_ros.machine import describe_machine
 from enet_ros.resources import default_model
 
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         counted: list[CostRow] = []
         least: list[Floor] = []
         profiles: dict[str, list[Operation]] = {}
-        if not results.interrupted:  # else what was measured must be printed before somebody kills the process
+        if not results.interrupted:  # then what was measured must be printed before a second signal
             counted = _attempt('costs', lambda: costs(models), notes) or []
             least = _attempt('floors', lambda: floors(results.rows, models), notes) or []
             if arguments.profile:
@@ -87,8 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     text, data = report(describe_machine(), results, networks, counted, least, profiles, notes)
     print(text)
     if arguments.markdown:
-        with replacing(arguments.markdown) as temporary:
-            temporary.write_text(text + '\n', encoding='utf-8')
+        write_bytes(arguments.markdown, f'{text}\n'.encode())
     if arguments.json:
         write_json(arguments.json, data)
     return ExitCode.INTERRUPTED if results.interrupted else ExitCode.SUCCESS

@@ -17,6 +17,7 @@ from enet_ros.engines.cache import check_cache
 from enet_ros.engines.create import backends_by_speed, create_engine
 from enet_ros.engines.int8 import MAXIMUM_IMAGES, check_packages
 from enet_ros.errors import IncompleteInputError, UsageError
+from enet_ros.exit_codes import ExitCode
 from enet_ros.images.channels import to_rgb
 from enet_ros.images.resize import fit
 from enet_ros.images.sources import open_frames
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     spec = EngineSpec(backend, arguments.precision, *arguments.size).resolve(model)
     if backend != 'tensorrt' and arguments.precision != 'int8':
         print(f'backend {backend} has nothing to build ahead of time in {arguments.precision}')
-        return 0
+        return ExitCode.SUCCESS
     check_cache()  # before the build, which takes long
     if arguments.calibration:
         check_packages()  # before images are read
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     rebuild = arguments.force or options != BuildOptions()
     engine = create_engine(model, spec, calibration=images, rebuild=rebuild, options=options)
     print(f'{engine.spec.backend} {engine.spec.precision} at {spec.width}x{spec.height} is ready')
-    return 0
+    return ExitCode.SUCCESS
 
 
 def read_calibration(path: Path, size: tuple[int, int]) -> list[NDArray[np.uint8]]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from enet_ros.cli.arguments import share
 from enet_ros.datasets.camvid import find_camvid
 from enet_ros.datasets.cityscapes import find_cityscapes
 from enet_ros.datasets.coco import find_coco
@@ -21,6 +22,7 @@ from enet_ros.datasets.sunrgbd import find_sunrgbd
 from enet_ros.datasets.voc import find_voc
 from enet_ros.datasets.writing import write_dataset
 from enet_ros.errors import EnetError, UsageError, printable
+from enet_ros.exit_codes import ExitCode
 from enet_ros.labels import parse_names
 
 if TYPE_CHECKING:
@@ -100,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     counts = ', '.join(f'{len(dataset.samples(split))} {split}' for split in dataset.pixels)
     print(f'{dataset.name}: {counts} images with {len(dataset.labels)} classes in {arguments.destination}'
           + (f'; {len(skipped)} skipped' if skipped else ''))
-    return 0
+    return ExitCode.SUCCESS
 
 
 def class_table(dataset: Dataset) -> str:
@@ -134,7 +136,7 @@ def _with_classes(find: Callable[[Path, Path, Choice | None], SourceDataset]) ->
 
 def _add_choice(parser: argparse.ArgumentParser, default: str) -> None:
     group = parser.add_mutually_exclusive_group()
-    group.add_argument('--val-share', type=_share, metavar='S',
+    group.add_argument('--val-share', type=share, metavar='S',
                        help=f'share of the training images to hold out as val, in (0, 1) (default: {default})')
     group.add_argument('--val-prefix', metavar='P[,P...]',
                        help='hold out as val the training images with a name that starts with one of these prefixes, for '
@@ -145,13 +147,3 @@ def _choice(arguments: argparse.Namespace) -> Choice | None:
     if arguments.val_prefix is not None:
         return by_prefix(parse_names(arguments.val_prefix))
     return by_share(arguments.val_share) if arguments.val_share is not None else None
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 < share < 1:
-        raise argparse.ArgumentTypeError(f'"{text}" is not a share: use a number in (0, 1), for example 0.2')
-    return share

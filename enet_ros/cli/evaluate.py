@@ -13,6 +13,7 @@ from enet_ros.datasets.prepared import read_dataset
 from enet_ros.evaluation.cityscapes import check_exportable, write_label_ids
 from enet_ros.evaluation.evaluate import check_labels, evaluate, trained_on
 from enet_ros.evaluation.report import REPORT_FILES, results, write_report
+from enet_ros.exit_codes import ExitCode
 from enet_ros.files import check_writable, write_json
 
 if TYPE_CHECKING:
@@ -71,4 +72,4 @@ def run(arguments: argparse.Namespace) -> int:
     if export:
         print('for the official IoU and iIoU of val, see docs/evaluation.md: CITYSCAPES_DATASET=/path/to/cityscapes '
               f'CITYSCAPES_RESULTS={quote(str(export.resolve()))} csEvalPixelLevelSemanticLabeling')
-    return 0
+    return ExitCode.SUCCESS

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enet_ros.engines.onnx_graph import add_graph
+from enet_ros.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from enet_ros.cli.arguments import Commands
@@ -26,4 +27,4 @@ def add_command(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the graph and print its path."""
     print(f'wrote {add_graph(arguments.model)}; {arguments.model} records its digest')
-    return 0
+    return ExitCode.SUCCESS

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from enet_ros.cli.arguments import add_json_argument
 from enet_ros.evaluation.charts import draw_slopes
+from enet_ros.exit_codes import ExitCode
 from enet_ros.files import write_json
 from enet_ros.network.model_file import read_model
 from enet_ros.network.slopes import prelu_slopes
@@ -58,4 +59,4 @@ def run(arguments: argparse.Namespace) -> int:
         })
     if arguments.prelu_plot:
         draw_slopes(arguments.prelu_plot, slopes)
-    return 0
+    return ExitCode.SUCCESS

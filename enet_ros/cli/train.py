@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from enet_ros.datasets.prepared import read_dataset
 from enet_ros.errors import EnetError, TrainingStopped
+from enet_ros.exit_codes import ExitCode
 from enet_ros.network.model_file import read_model
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
         finished = train(dataset, recipe, out, resume, arguments.compile, read_model(weights) if weights else None)
     except KeyboardInterrupt:
         remedy = 'add --resume to continue' if is_run(out) else 'run the command again'
-        raise TrainingStopped(f'stopped by SIGINT: {remedy}') from None
+        raise TrainingStopped(f'stopped by a signal: {remedy}') from None
     if is_main_process():
         if finished.evaluation:
             print(f'{finished.heading}\n{finished.evaluation.table()}')
         print(finished.model)
-    return 0
+    return ExitCode.SUCCESS

@@ -143,7 +143,7 @@ def _labelmap(root: Path) -> tuple[Path, dict[str, Color]]:
                 name, color, _, _ = line.rsplit(':', 3)  # the last two are parts and actions
                 red, green, blue = bytes(int(value) for value in color.split(','))
                 if name in labelmap:
-                    raise ValueError(f'class {quoted(name)} is there twice')
+                    raise ValueError(f'class {quoted(name)} occurs twice')
                 labelmap[name] = red, green, blue
     return path, labelmap
 

@@ -71,7 +71,7 @@ def message_stamp(message: Any) -> tuple[int, int] | None:  # noqa: ANN401 - its
     return (stamp.sec, stamp.nanosec) if stamp.sec or stamp.nanosec else None
 
 
-def _decode(name: str, message: Any, reader: ImageReader) -> NDArray[np.uint8]:  # noqa: ANN401 - likewise
+def _decode(name: str, message: Any, reader: ImageReader) -> NDArray[np.uint8]:  # noqa: ANN401 - its type is made at run time
     try:
         if isinstance(message, ImageMessageError):
             raise message

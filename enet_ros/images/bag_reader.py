@@ -1,4 +1,7 @@
-"""Open finished bags with rosbags, and the types of messages that older bags do not define."""
+"""Open finished bags with rosbags, and the types of messages that older bags do not define.
+
+Importing this module replaces the decompressors and the reader of QoS profiles of rosbags for the whole process.
+"""
 
 from __future__ import annotations
 

@@ -225,5 +225,5 @@ def _listed(topics: Collection[str]) -> str:
 def _deserialize(deserialize: Callable[[Any, str], object], data: bytes, msgtype: str) -> object:
     try:
         return deserialize(memoryview(data), msgtype)  # of bytes, rosbags makes a copy
-    except Exception as error:  # likewise
+    except Exception as error:  # rosbags raises exceptions of many types for damaged data
         return ImageMessageError(f'the message is damaged: {one_line(error)}')

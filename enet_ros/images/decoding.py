@@ -10,6 +10,7 @@ import ctypes
 import os
 import re
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -28,19 +29,20 @@ _DAMAGED = re.compile(r'premature end[^\n]*|bad \w+ code|found marker \w+ instea
 
 
 def decode(data: bytes, flags: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Decode complete PNG or JPEG data with the given flags of `cv2.imdecode`, on another thread.
+    """Decode complete PNG or JPEG data with the given flags of `cv2.imdecode`. Any thread may call it.
 
     Raises:
         ImageError: OpenCV cannot decode the data, or libjpeg says that a part of the image is missing.
 
     """
-    thread, complaints = _decoding_thread()
-    try:
-        image = thread.submit(cv2.imdecode, np.frombuffer(data, np.uint8), flags).result()
-    except cv2.error as error:
-        raise ImageError(f'cannot be decoded: {one_line(error)}') from error
-    finally:
-        text = _read_all(complaints)
+    thread, complaints, lock = _decoding_thread()
+    with lock:  # the complaints of another image must not come between
+        try:
+            image = thread.submit(cv2.imdecode, np.frombuffer(data, np.uint8), flags).result()
+        except cv2.error as error:
+            raise ImageError(f'cannot be decoded: {one_line(error)}') from error
+        finally:
+            text = _read_all(complaints)
     if image is None:
         raise ImageError('cannot be decoded: check what publishes it')
     if damage := _DAMAGED.search(text):
@@ -49,12 +51,12 @@ def decode(data: bytes, flags: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
 
 
 @cache
-def _decoding_thread() -> tuple[ThreadPoolExecutor, int]:
-    """Start the thread, and return it and the file descriptor to read its stderr from."""
+def _decoding_thread() -> tuple[ThreadPoolExecutor, int, threading.Lock]:
+    """Start the thread. Return it, the file descriptor to read its stderr from, and the lock for the use of both."""
     read_end, write_end = os.pipe()
     for end in (read_end, write_end):  # a full or an empty pipe must not block
         os.set_blocking(end, False)
-    return ThreadPoolExecutor(1, 'decode', _redirect_stderr, (write_end,)), read_end
+    return ThreadPoolExecutor(1, 'decode', _redirect_stderr, (write_end,)), read_end, threading.Lock()
 
 
 os.register_at_fork(after_in_child=_decoding_thread.cache_clear)  # threads are not copied to a forked process

@@ -6,16 +6,12 @@ import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from enet_ros.errors import EnetError
 from enet_ros.images.bag_frames import BagImages
 from enet_ros.images.files import IMAGE_SUFFIXES, image_files, read_image
 from enet_ros.images.frames import Frame, FrameSource
 from enet_ros.images.video import Video
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 

@@ -49,7 +49,7 @@ class Video(FrameSource):
 
 
 def silence_opencv() -> None:
-    """Keep OpenCV from printing what is wrong with a video: its user reports that in one line."""
+    """Keep OpenCV from printing, for the rest of the process, what is wrong with a video: callers report it in one line."""
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # read when the process opens its first video
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 

@@ -59,7 +59,7 @@ def _camera(entry: object, where: str) -> CameraTopics:
         if key not in known:
             raise UsageError(f'{where}: {quoted(str(key))} is unknown: choose from {", ".join(known)}')
         if not isinstance(value, str) or not value:
-            raise UsageError(f'{where}: {key} is {value!r}: must be a text')
+            raise UsageError(f'{where}: {key} is {value!r:.40}: must be text')
     if missing := [key for key in known[:2] if key not in entry]:
         raise UsageError(f'{where}: {missing[0]} is missing')
     return CameraTopics(**entry)

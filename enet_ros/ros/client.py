@@ -70,7 +70,7 @@ class ReplayClient(Node):
         self._node = node
         self._publisher: Publisher | None = None
         self._arrivals = threading.Condition()
-        self._reported = threading.Condition()  # not the same: once per second, which would feed any patience
+        self._reported = threading.Condition()  # its own: diagnostics must not count as arrivals
         self._sent: dict[int, Answer] = {}  # by stamp; the answers that are not complete
         self._stamp = 0
         self._results = [

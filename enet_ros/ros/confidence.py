@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
-from enet_ros.errors import EnetError
+from enet_ros.errors import described
 from enet_ros.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,6 @@ class ConfidenceSwitch:
     def _switch(self, wanted: bool) -> None:
         try:
             self._segmenter.set_confidence(wanted)
-        except EnetError as error:
+        except Exception as error:  # a runtime can raise any type: otherwise every image would start another attempt
             self._failed = True
-            log.error('confidence is not published: %s', error)
+            log.error('confidence is not published: %s', described(error))

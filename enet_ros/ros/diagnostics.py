@@ -54,7 +54,6 @@ class CameraReport:
     error: str = ''
     """Why the last transition failed; empty if it did not."""
 
-
     @property
     def expected(self) -> bool:
         """Return whether images are expected."""

@@ -11,7 +11,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.service import Service
 from rclpy.subscription import Subscription
 
-from enet_ros.errors import one_line, quoted
+from enet_ros.errors import described, quoted
 from enet_ros.ros.log import LogThrottle
 
 _MOST_ITEMS = 1000
@@ -52,7 +52,7 @@ class GuardedNode(LifecycleNode):
                 return callback(*arguments)
             except Exception as error:
                 if rclpy.ok():  # otherwise a signal has shut the context down, and any call may fail after that
-                    self.log_error(f'callback failed: {type(error).__name__}: {one_line(error)}')
+                    self.log_error(f'callback failed: {described(error)}')
                 return arguments[-1]  # the response of a service
 
         return guarded

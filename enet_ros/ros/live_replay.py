@@ -8,10 +8,12 @@ from itertools import cycle, islice
 from types import TracebackType
 
 import rclpy
+from rclpy.exceptions import NameValidationException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.signals import SignalHandlerOptions
+from rclpy.validate_full_topic_name import validate_full_topic_name
 
-from enet_ros.errors import EnetError, one_line
+from enet_ros.errors import EnetError, UsageError, one_line, quoted
 from enet_ros.network.model_file import ModelFile
 from enet_ros.replay.collector import Collector
 from enet_ros.replay.coverage import CoverageCounter
@@ -48,10 +50,13 @@ class LiveReplay:
             wait: Send an image only when the one before has come back, even if it is then late, so that a slow machine drops
                 none.
 
+        Raises:
+            UsageError: `node` cannot be the name of a node.
+
         """
         self._model, self._rate, self._find_rate, self._wait = model, rate, find_rate, wait
         self._engine: dict[str, object] = {}
-        self._node = node if node.startswith('/') or not node else f'/{node}'
+        self._node = _full_name(node) if node else ''
         self._plays: list[LivePlay] = []
         self._highest_rate: float | None = None
 
@@ -180,10 +185,20 @@ class LiveReplay:
         return collector.result(frames.info, counter.result(losses), timing)
 
 
+def _full_name(node: str) -> str:
+    name = node if node.startswith('/') else f'/{node}'
+    try:
+        validate_full_topic_name(name)  # topics in its namespace are used
+    except NameValidationException as error:
+        raise UsageError(f'{quoted(node)} cannot be the name of a node: use a name such as /enet') from error
+    return name
+
+
 def _find_rate(node: ReplayNode, frames: Frames) -> float | None:
     """Search the highest rate with the first images of the recording, again and again."""
     client = node.client
-    images = [message for _, _, message in islice(to_messages(frames, node.kind), _TRIAL_IMAGES) if message is not None]
+    usable = (message for _, _, message in to_messages(frames, node.kind) if message is not None)
+    images = list(islice(usable, _TRIAL_IMAGES))
 
     def play(rate: float) -> Trial:
         answers: list[Answer] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable
 
@@ -36,7 +37,7 @@ def forward_log(logger: RcutilsLogger) -> None:
 
 
 class LogThrottle:
-    """Logs each kind of error at most once per interval.
+    """Logs each kind of error at most once per interval. Any thread may call it.
 
     Texts are of the same kind if they differ only in digits and in double-quoted parts, such as the text of a publisher. The
     number of kinds that are remembered is bounded, and so is the number of lines: when it is reached, new kinds are dropped
@@ -48,6 +49,7 @@ class LogThrottle:
         """Pass texts to `log`, at most `capacity` in `interval` seconds of `clock`."""
         self._log, self._interval, self._capacity, self._clock = log, interval, capacity, clock
         self._logged: dict[str, float] = {}  # when a kind was logged, oldest first
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         """Return the number of kinds that are remembered."""
@@ -55,10 +57,12 @@ class LogThrottle:
 
     def __call__(self, text: str) -> None:
         """Log `text` unless its kind was logged within the interval or too many kinds were."""
-        now = self._clock()
-        while self._logged and now - next(iter(self._logged.values())) >= self._interval:
-            del self._logged[next(iter(self._logged))]
         kind = re.sub(r'\d+', '#', re.sub(r'"[^"]*"', '""', text))
-        if kind not in self._logged and len(self._logged) < self._capacity:
+        with self._lock:
+            now = self._clock()
+            while self._logged and now - next(iter(self._logged.values())) >= self._interval:
+                del self._logged[next(iter(self._logged))]
+            if kind in self._logged or len(self._logged) >= self._capacity:
+                return
             self._logged[kind] = now
-            self._log(text)
+        self._log(text)

@@ -14,6 +14,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from enet_ros.errors import UsageError
 from enet_ros.images.channels import ChannelOrder, to_bgr, to_rgb
 from enet_ros.images.overlay import blend, colorize
 from enet_ros.labels import VOID
@@ -44,16 +45,23 @@ class Outputs:
             values: Parameters of the node.
             segmenter: Knows the classes and the geometry of the network.
 
+        Raises:
+            UsageError: `qos_overrides` of a topic are refused. No publisher is left then.
+
         """
         self._node, self._segmenter, self._palette = node, segmenter, segmenter.labels.palette()
         self._is_lazy: bool = values['lazy']
         prefix = f'~/{camera}' if camera else '~'
-        self._publishers: dict[str, Publisher] = {
-            topic: self._create(kind, f'{prefix}/{topic}', QoSProfile(depth=1)) for topic, kind in TOPICS.items()
-        }
+        self._publishers: dict[str, Publisher] = {}
         self._label_info_publisher: Publisher | None = None
-        if LabelInfo is not None:
-            self._label_info_publisher = self._create(LabelInfo, f'{prefix}/label_info', LABEL_INFO_QOS)
+        try:
+            for topic, kind in TOPICS.items():
+                self._publishers[topic] = self._create(kind, f'{prefix}/{topic}', QoSProfile(depth=1))
+            if LabelInfo is not None:
+                self._label_info_publisher = self._create(LabelInfo, f'{prefix}/label_info', LABEL_INFO_QOS)
+        except UsageError:
+            self.destroy()
+            raise
         self._announced: tuple[str, ...] | None = None
 
     def _create(self, kind: type, name: str, qos: QoSProfile) -> Publisher:

@@ -30,5 +30,5 @@ def naming_topic(topic: str) -> Iterator[None]:
     except (RuntimeError, AttributeError, AssertionError, TypeError) as error:
         if not rclpy.ok():
             raise  # a signal has shut the context down
-        reason = one_line(error) or type(error).__name__
-        raise UsageError(f'QoS of {topic} refused ({reason}): check qos_overrides.{topic} in the parameter file') from error
+        raise UsageError(
+            f'QoS of {topic} refused ({one_line(error)}): check qos_overrides.{topic} in the parameter file') from error

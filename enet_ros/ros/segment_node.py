@@ -24,7 +24,7 @@ from rclpy.utilities import remove_ros_args
 from std_srvs.srv import SetBool
 
 from enet_ros.engines.base import EngineSpec
-from enet_ros.errors import EnetError, UsageError, one_line, quoted
+from enet_ros.errors import EnetError, UsageError, described, one_line, quoted
 from enet_ros.exit_codes import ExitCode
 from enet_ros.hardware import has_nvidia_gpu
 from enet_ros.images.messages import ImageReader
@@ -226,8 +226,7 @@ class SegmentNode(GuardedNode):
         except Exception as error:
             self.failure = error
             if rclpy.ok():  # otherwise a signal has shut the context down, and any call may fail after that
-                text = str(error) if isinstance(error, EnetError) else f'{type(error).__name__}: {one_line(error)}'
-                self.get_logger().error(f'cannot {transition}: {text}')
+                self.get_logger().error(f'cannot {transition}: {described(error)}')
             return TransitionCallbackReturn.ERROR
         self.failure = None
         return TransitionCallbackReturn.SUCCESS
@@ -254,7 +253,7 @@ class SegmentNode(GuardedNode):
 
     def _reports(self) -> list[CameraReport]:
         """Return what the diagnostics need to know about each camera."""
-        state, error = self._state_machine.current_state[1], '' if self.failure is None else one_line(self.failure)
+        state, error = self._state_machine.current_state[1], '' if self.failure is None else described(self.failure)
         if self._segmenter is None:
             topic = self.resolve_topic_name(image_name(self, '', self.get_parameter('image_transport').value))
             return [CameraReport('image', topic, '', QoSProfile(depth=1), state, self._enabled, None, 0, 0,
@@ -286,7 +285,7 @@ def _spin(node: SegmentNode, executor: Executor) -> None:
             return
         except Exception as error:
             if rclpy.ok():  # otherwise a signal has shut the context down, and any call may fail after that
-                node.log_error(f'callback failed: {type(error).__name__}: {one_line(error)}')
+                node.log_error(f'callback failed: {described(error)}')
 
 
 def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:

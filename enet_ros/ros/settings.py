@@ -32,7 +32,7 @@ def camera_names(text: str) -> tuple[str, ...]:
     """Return the names in the parameter `cameras`; one empty name for a single camera.
 
     Raises:
-        UsageError: a name cannot be part of a topic, or is there twice.
+        UsageError: a name cannot be part of a topic, or occurs twice.
 
     """
     names = parse_names(text) or ('',)
@@ -40,5 +40,5 @@ def camera_names(text: str) -> tuple[str, ...]:
         if name and not re.fullmatch(r'[A-Za-z][A-Za-z0-9_]*', name):
             raise UsageError(f'cameras: {quoted(name)} cannot be part of a topic: use letters, digits and _, first a letter')
         if names.count(name) > 1:
-            raise UsageError(f'cameras: {quoted(name)} is there twice: give every camera its own name')
+            raise UsageError(f'cameras: {quoted(name)} occurs twice: give every camera its own name')
     return names

@@ -38,7 +38,7 @@ def shared_memory_warnings(folder: Path = FOLDER) -> list[str]:
     """Return what to warn about, one line each, with the remedy. Call it after the node is created."""
     warnings = []
     if stale := stale_segments(folder):
-        size = sum(path.stat().st_size for path in stale)
+        size = sum(map(_size, stale))
         warnings.append(f'dead processes left {len(stale)} shared-memory segment(s) of {size / 1e6:.0f} MB in {folder}: '
                         f'remove them with {_CLEAN}')
     if folder.is_dir() and (free := disk_usage(folder).free) < SEGMENT_SIZE and not _has_segment(folder):
@@ -58,6 +58,13 @@ def _is_stale(segment: Path) -> bool:
     except OSError:  # locked by its process, not readable, or gone
         return False
     return True
+
+
+def _size(segment: Path) -> int:
+    try:
+        return segment.stat().st_size
+    except FileNotFoundError:  # a live process, or fastdds shm clean, has removed it meanwhile
+        return 0
 
 
 def _has_segment(folder: Path) -> bool:

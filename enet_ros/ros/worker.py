@@ -12,7 +12,7 @@ import rclpy
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from sensor_msgs.msg import CompressedImage
 
-from enet_ros.errors import EnetError, one_line
+from enet_ros.errors import described
 from enet_ros.images.channels import to_rgb
 from enet_ros.images.messages import ImageReader
 from enet_ros.ros.camera import Arrival, Camera, Picture
@@ -126,4 +126,4 @@ class Worker:
 
 def _refuse(arrival: Arrival, error: Exception) -> None:
     if rclpy.ok():  # otherwise it failed because the node is shutting down
-        arrival.camera.refuse(str(error) if isinstance(error, EnetError) else f'{type(error).__name__}: {one_line(error)}')
+        arrival.camera.refuse(described(error))

@@ -31,7 +31,7 @@ def test_a_file_without_keys_is_one_line_with_path_and_remedy(
 def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / 'file.yaml'
     path.write_text('a: {b: 1, c: 2}\nd: {b: 1,\n  "b": 2}\n')
-    with pytest.raises(DatasetError, match=r'key "b" is there twice, last in line 3; write it again$'):
+    with pytest.raises(DatasetError, match=r'key "b" occurs twice, last in line 3; write it again$'):
         read_yaml(path, 'write it again')
     path.write_text('a: &base {b: 1}\nd: {<<: *base, b: 2}\n1: x\n"1": y\n')
     assert read_yaml(path, 'write it again') == {'a': {'b': 1}, 'd': {'b': 2}, 1: 'x', '1': 'y'}

@@ -204,7 +204,7 @@ def test_lists_that_cannot_be_used_are_named(
     ('box:1,2,3::\ncat:4,5,6::', r'labelmap.txt uses class "cat", which is not in the classes file'),
     ('box:1,2::', r'labelmap.txt is not valid'), ('box:1,2,300::', r'labelmap.txt is not valid'),
     ('box:::', r'labelmap.txt is not valid'), ('box', r'labelmap.txt is not valid'),
-    ('box:1,2,3::\nbox:4,5,6::', r'labelmap.txt is not valid: class "box" is there twice'),
+    ('box:1,2,3::\nbox:4,5,6::', r'labelmap.txt is not valid: class "box" occurs twice'),
     ('box:1,2,3::\nground:1,2,3::', r'class "ground" has the colour \(1, 2, 3\) of another class'),
     ('\udcff', r'cannot read .*labelmap.txt'),
 ], ids=['unknown class', 'two values', 'large value', 'no colour', 'no columns', 'same class', 'same colour', 'not UTF-8'])

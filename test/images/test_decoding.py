@@ -43,3 +43,22 @@ def test_threads_and_forked_processes_decode_alike() -> None:
     with multiprocessing.get_context('fork').Pool(1) as pool:
         found.append(pool.apply_async(_decode).get(30))
     assert len(found) == 5 and all((image == expected).all() for image in found)
+
+
+def test_each_thread_learns_what_is_wrong_with_its_own_image() -> None:
+    outcomes: dict[bytes, set[bool]] = {JPEG: set(), HALF: set()}
+
+    def run(data: bytes) -> None:
+        for _ in range(300):
+            try:
+                decode(data, cv2.IMREAD_COLOR)
+                outcomes[data].add(True)
+            except ImageError:
+                outcomes[data].add(False)
+
+    threads = [threading.Thread(target=run, args=(data,)) for data in outcomes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == {JPEG: {True}, HALF: {False}}

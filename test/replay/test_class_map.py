@@ -74,7 +74,7 @@ def test_names_of_colours_leave_the_ids_of_the_bag_as_they_are(tmp_path: Path) -
     ('classes: {true: Sky}', '"True" is not an id'),
     ('classes: {0: 1}', 'class "0" is "1" but must be a name'),
     ('map: {Lane: 3}', 'map has "Lane": "3": both must be names, or null for void'),
-    ('map: {Lane: Road, Lane: Sky}', 'key "Lane" is there twice'),
+    ('map: {Lane: Road, Lane: Sky}', 'key "Lane" occurs twice'),
     ('[]', 'it must hold keys with values'),
     ('map: ' + '[' * 5000, 'more than 100 levels'),
 ], ids=['key', 'list', 'no quotes', 'colour twice', 'negative id', 'colour', 'truth value', 'name', 'target', 'twice',

@@ -162,7 +162,7 @@ def test_ignored_ranges_are_of_one_bag_or_of_all(tmp_path: Path) -> None:
     ('ignore: [{end: 2}]', r"lacks 'start'"),
     ('ignore: [{start: 0, end: 2, reason: 2024-01-01}]', r'reason is "2024-01-01": must be text'),
     ('ignore: [rain]', r'an entry of ignore is "rain"'),
-    ('metrics: {frames: {min: 5}, frames: {min: 2}}', r'key "frames" is there twice'),
+    ('metrics: {frames: {min: 5}, frames: {min: 2}}', r'key "frames" occurs twice'),
     ('a: [', r'cannot read'),
     pytest.param('a: ' + '[' * 5000, r'more than 100 levels', id='too deep'),
     ('', r'must hold keys'),

@@ -10,6 +10,7 @@ import pytest
 from ros_nodes import wait_until
 
 from enet_ros.engines.base import EngineSpec
+from enet_ros.errors import UsageError
 from enet_ros.images.messages import ImageReader
 from enet_ros.network.model_file import read_model
 from enet_ros.segmenter import Segmenter
@@ -19,6 +20,7 @@ rclpy = pytest.importorskip('rclpy', reason='needs ROS 2: scripts/test.sh instal
 from rclpy import event_handler
 from rclpy.event_handler import QoSSubscriptionEventType, UnsupportedEventTypeError
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
 from enet_ros.ros.camera import Arrival, Camera, Picture
@@ -100,4 +102,14 @@ def test_images_arrive_over_a_middleware_that_does_not_report_lost_ones(
         wait_until(lambda: publisher.publish(message) or woken, lambda: 'no image arrives')
     assert camera.take().message.width == 2
     assert camera.statistics.snapshot().totals.lost == 0
+    node.destroy_node()
+
+
+def test_a_refused_qos_leaves_no_publisher_of_the_camera(make_camera: Callable[..., Camera]) -> None:
+    # a lifecycle manager may configure the node again and again
+    node = rclpy.create_node('enet', namespace='/test_refused', parameter_overrides=[
+        Parameter('qos_overrides./test_refused/enet/camera_info.publisher.reliability', value='bogus')])
+    with pytest.raises(UsageError, match='camera_info refused'):
+        make_camera(node)
+    assert node.count_publishers('/test_refused/enet/labels') == 0
     node.destroy_node()

@@ -37,8 +37,8 @@ def test_the_shipped_list_is_valid() -> None:
     ('- {name: front}', 'entry 1: image_topic is missing'),
     ('- {image_topic: /x}', 'entry 1: name is missing'),
     ('- {name: a, image_topic: /x, topic: /y}', 'entry 1: "topic" is unknown: choose from name, image_topic'),
-    ('- {name: a, image_topic: /x}\n- {name: 1, image_topic: /x}', 'entry 2: name is 1: must be a text'),
-    ('- {name: a, image_topic: /x}\n- {name: a, image_topic: /y}', '"a" is there twice'),
+    ('- {name: a, image_topic: /x}\n- {name: 1, image_topic: /x}', 'entry 2: name is 1: must be text'),
+    ('- {name: a, image_topic: /x}\n- {name: a, image_topic: /y}', '"a" occurs twice'),
     ('- {name: front left, image_topic: /x}', '"front left" cannot be part of a topic'),
     ('- {name: "a,b", image_topic: /x}', 'a name has a comma'),
 ], ids=[

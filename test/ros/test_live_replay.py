@@ -188,9 +188,11 @@ def test_a_node_that_is_not_there_is_one_line(small_model: Path, tmp_path: Path)
 @pytest.mark.parametrize(('arguments', 'reason'), [
     (('--node', '/enet', '--threads', 2), '--threads is a parameter of the node'),
     (('--node', '/enet', '--size', '96x64'), '--size is a parameter of the node'),
+    (('--node', '/en et'), '"/en et" cannot be the name of a node'),
+    (('--node', '/enet/'), '"/enet/" cannot be the name of a node'),
     (('--find-rate', 'other'), '--find-rate needs a single BAG'),
     (('--jobs', 2), '--jobs needs --mode offline'),
-], ids=['threads', 'size', 'find-rate', 'jobs'])
+], ids=['threads', 'size', 'space', 'slash', 'find-rate', 'jobs'])
 def test_arguments_that_contradict_are_bad_usage(
     small_model: Path, tmp_path: Path, arguments: tuple[object, ...], reason: str
 ) -> None:

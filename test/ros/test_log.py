@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 from collections.abc import Iterator
-from itertools import product
+from itertools import count, product
 from string import ascii_lowercase
 
 import numpy as np
@@ -135,3 +137,22 @@ def test_after_too_many_kinds_errors_are_logged_again_when_the_interval_is_over(
     clock.now = 5.0
     throttle('c')
     assert lines == ['a', 'b', 'c']
+
+
+def test_threads_that_log_at_the_same_time_do_not_disturb_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the node's worker and the thread of its executor do so; an exception would end the worker
+    failures: list[BaseException] = []
+    monkeypatch.setattr(threading, 'excepthook', lambda failure: failures.append(failure.exc_value))
+    ticks = count()
+    throttle = LogThrottle(lambda text: None, interval=2.0, capacity=4, clock=lambda: next(ticks))
+    threads = [threading.Thread(target=lambda: [throttle(letter) for letter in ascii_lowercase * 1000]) for _ in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not failures

@@ -263,7 +263,7 @@ def test_cameras_have_topics_of_their_own_and_share_the_time(small_model: Path, 
 
 
 @pytest.mark.parametrize(('cameras', 'reason'), [
-    ("'front, front'", 'is there twice'),
+    ("'front, front'", 'occurs twice'),
     ("'front cam'", 'cannot be part of a topic'),
     ("'1st'", 'cannot be part of a topic'),
 ], ids=['twice', 'space', 'digit'])

@@ -17,6 +17,7 @@ rclpy = pytest.importorskip('rclpy', reason='needs ROS 2: scripts/test.sh instal
 
 from rclpy.utilities import get_rmw_implementation_identifier
 
+from enet_ros.ros import shared_memory
 from enet_ros.ros.shared_memory import FOLDER, SEGMENT_SIZE, shared_memory_warnings, stale_segments
 
 pytestmark = pytest.mark.skipif(
@@ -122,3 +123,11 @@ def test_a_process_without_room_for_a_segment_is_warned(room: str, warned: bool)
 
 def test_there_is_nothing_to_report_without_the_folder(tmp_path: Path) -> None:
     assert stale_segments(tmp_path / 'shm') == [] == shared_memory_warnings(tmp_path / 'shm')
+
+
+def test_a_segment_that_is_removed_meanwhile_does_not_stop_the_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / 'fastrtps_0123456789abcdef'
+    monkeypatch.setattr(shared_memory, 'stale_segments', lambda folder: [gone])
+    assert 'left 1 shared-memory segments of 0 MB' in shared_memory_warnings(tmp_path)[0]

@@ -24,7 +24,7 @@ def test_a_recipe_that_was_written_can_be_read_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(('text', 'reason'), [
     ('[' * 5000, 'more than 100 levels'), ('seed: 9999-99-99', 'month must be in'),
-    ('seed: 1\nseed: 2', 'key "seed" is there twice, last in line 2'), ('a: &a [*a]', 'an alias refers to'),
+    ('seed: 1\nseed: 2', 'key "seed" occurs twice, last in line 2'), ('a: &a [*a]', 'an alias refers to'),
 ], ids=['too deep', 'no date', 'key twice', 'alias in itself'])
 def test_a_file_that_is_not_yaml_is_refused_in_one_line(text: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / 'r.yaml').write_text(text)
