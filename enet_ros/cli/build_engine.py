@@ -19,7 +19,7 @@ from enet_ros.engines.int8 import MAXIMUM_IMAGES, check_packages
 from enet_ros.errors import IncompleteInputError, UsageError
 from enet_ros.exit_codes import ExitCode
 from enet_ros.images.channels import to_rgb
-from enet_ros.images.resize import fit
+from enet_ros.images.resize import place
 from enet_ros.images.sources import open_frames
 from enet_ros.network.model_file import read_model
 
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_cache()  # before the build, which takes long
     if arguments.calibration:
         check_packages()  # before images are read
-    images = read_calibration(arguments.calibration, spec.size) if arguments.calibration else ()
+    images = read_calibration(arguments.calibration, spec.size, arguments.resize_mode) if arguments.calibration else ()
     options = BuildOptions(arguments.workspace, arguments.optimization_level, arguments.prelu)
     rebuild = arguments.force or options != BuildOptions()
     engine = create_engine(model, spec, calibration=images, rebuild=rebuild, options=options)
@@ -75,8 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     return ExitCode.SUCCESS
 
 
-def read_calibration(path: Path, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
-    """Return images (H x W x 3, uint8, RGB) of `size` (width, height), spread evenly over what `path` holds.
+def read_calibration(path: Path, size: tuple[int, int], resize_mode: str = 'stretch') -> list[NDArray[np.uint8]]:
+    """Return images (H x W x 3, uint8, RGB), fitted to `size` (width, height) and spread evenly over what `path` holds.
 
     `path` is a folder of images, a video, a bag, a split of a prepared dataset, or such a dataset, whose training split is
     used.
@@ -93,7 +93,8 @@ def read_calibration(path: Path, size: tuple[int, int]) -> list[NDArray[np.uint8
     images: list[NDArray[np.uint8]] = []
     try:
         for frame in chosen:
-            images.append(to_rgb(fit(frame.decode(), size), 'bgr'))
+            image = frame.decode()
+            images.append(to_rgb(place((image.shape[1], image.shape[0]), size, resize_mode).to_network(image), 'bgr'))
     except IncompleteInputError as error:
         if not images:
             raise

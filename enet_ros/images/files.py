@@ -108,7 +108,7 @@ def encode_image(suffix: str, image: NDArray[np.uint8], quality: int = 95) -> by
     """
     try:
         # OpenCV warns of parameters for another format
-        parameters = (cv2.IMWRITE_JPEG_QUALITY, quality) if suffix in JPEG_SUFFIXES else ()
+        parameters = (cv2.IMWRITE_JPEG_QUALITY, quality) if suffix.lower() in JPEG_SUFFIXES else ()
         return cv2.imencode(suffix, image, parameters)[1].tobytes()
     except cv2.error as error:
         raise EnetError(f'unknown image format "{suffix}": use .png or .jpg') from error

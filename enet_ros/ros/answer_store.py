@@ -57,6 +57,7 @@ class AnswerStore:
         try:
             for job in self._jobs:
                 job.result()
+            self._file.flush()
         except OSError as error:
             raise EnetError(f'cannot write to {tempfile.gettempdir()}: {one_line(error)}; '
                             'set TMPDIR to a folder with more space') from error

@@ -119,11 +119,11 @@ class Camera:
                 images = self._subscribe_to_images(SubscriptionEventCallbacks(message_lost=self._on_lost))
             except UnsupportedEventTypeError:  # not every middleware has this event: without it, no loss is counted
                 images = self._subscribe_to_images(SubscriptionEventCallbacks())
-        info = self._node.create_subscription(
+        self._subscriptions = [images]  # is removed again if the next one fails
+        self._subscriptions.append(self._node.create_subscription(
             CameraInfo, f'{self._prefix}camera_info', self._on_info,
             QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT),  # matches every publisher
-        )
-        self._subscriptions = [images, info]
+        ))
         self._subscribed_at = time.monotonic()
 
     def unsubscribe(self) -> None:

@@ -6,6 +6,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from recordings import write_mcap
 
@@ -86,6 +87,13 @@ def test_calibration_images_have_the_size_of_the_network_in_rgb(folder: str, tmp
     assert [image.shape for image in images] == [(64, 96, 3)] * 2
     blue, _, red = draw_scene(0, 192, 128)[0].reshape(-1, 3).mean(0)
     assert abs(images[0][..., 0].mean() - red) < 1 and abs(images[0][..., 2].mean() - blue) < 1 and abs(red - blue) > 2
+
+
+def test_calibration_images_are_fitted_as_the_network_gets_them(tmp_path: Path) -> None:
+    write_image(tmp_path / 'a.png', np.full((64, 32, 3), 200, np.uint8))
+    whole, letterbox, crop = (read_calibration(tmp_path, (96, 64), mode)[0] for mode in ('stretch', 'letterbox', 'crop'))
+    assert (whole == 200).all() and (crop == 200).all()
+    assert (letterbox[:, 32:64] == 200).all() and not (letterbox[:, [0, 95]] == 200).any()
 
 
 def test_many_calibration_images_are_reduced_evenly(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from image_data import png, text_bomb, with_frame_size
 from resource_limits import memory_limit
 
 from enet_ros.errors import EnetError, ImageFileError
-from enet_ros.images.files import image_files, read_image, read_labels, read_pixels, write_image
+from enet_ros.images.files import encode_image, image_files, read_image, read_labels, read_pixels, write_image
 from enet_ros.images.synthetic import draw_scene
 
 IMAGE = draw_scene(3, 96, 64)[0]
@@ -88,3 +88,8 @@ def test_label_images_with_colours_or_16_bits_are_refused(tmp_path: Path) -> Non
         write_image(tmp_path / 'x.png', pixels)
         with pytest.raises(ImageFileError, match=r'x\.png has shape .* one 8-bit channel'):
             read_labels(tmp_path / 'x.png')
+
+
+def test_the_quality_holds_for_suffixes_in_capitals() -> None:
+    image = draw_scene(0, 96, 64)[0]
+    assert len(encode_image('.JPG', image, 10)) < len(encode_image('.JPG', image, 95))

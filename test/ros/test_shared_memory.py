@@ -130,4 +130,4 @@ def test_a_segment_that_is_removed_meanwhile_does_not_stop_the_node(
 ) -> None:
     gone = tmp_path / 'fastrtps_0123456789abcdef'
     monkeypatch.setattr(shared_memory, 'stale_segments', lambda folder: [gone])
-    assert 'left 1 shared-memory segments of 0 MB' in shared_memory_warnings(tmp_path)[0]
+    assert 'left 1 shared-memory segment(s) of 0 MB' in shared_memory_warnings(tmp_path)[0]
