@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from enet_ros.datasets.prepared import Dataset
-from enet_ros.errors import TrainingError, one_line
+from enet_ros.errors import TrainingError, one_line, printable
 from enet_ros.files import replacing
 from enet_ros.network.model_file import ModelFile, read_model
 from enet_ros.parsing import read_json
@@ -97,11 +97,10 @@ def identify_run(out: Path, recipe: Recipe, dataset: Dataset, resume: bool, star
         raise TrainingError(f'{out} already holds a run: add --resume to continue it, or use another folder')
     there, here = (_flat(_without_rates(one)) for one in (_read_identity(path), json.loads(text)))
     if differing := [key for key in {**there, **here} if there.get(key) != here.get(key)]:
-        raise TrainingError(
-            f'{out} holds a run of another recipe or dataset, first difference: {differing[0]:.80} is '
-            f'{there.get(differing[0])!s:.80} there and {here.get(differing[0])!s:.80} here; resume without --config, '
-            '--set and --weights, or use another folder'
-        )
+        key = differing[0]
+        difference = printable(f'{key:.80} is {there.get(key)!s:.80} there and {here.get(key)!s:.80} here')
+        raise TrainingError(f'{out} holds a run of another recipe or dataset, first difference: {difference}; '
+                            'resume without --config, --set and --weights, or use another folder')
     return text
 
 

@@ -53,6 +53,12 @@ def test_another_run_is_not_resumed(what: str, out: Path, dataset: Dataset, star
         identify_run(out, recipe, other, True, weights)
 
 
+def test_a_difference_is_one_line_whatever_the_names_hold(out: Path, dataset: Dataset, start: ModelFile) -> None:
+    with pytest.raises(TrainingError, match=r'dataset is drawn there and two\\nlines here') as raised:
+        identify_run(out, RECIPE, dataclasses.replace(dataset, name='two\nlines'), True, start)
+    assert len(str(raised.value).splitlines()) == 1
+
+
 def test_a_resumed_run_may_have_another_learning_rate(out: Path, dataset: Dataset, start: ModelFile) -> None:
     stages = tuple(dataclasses.replace(stage, learning_rate=1e-6) for stage in RECIPE.stages)
     identify_run(out, dataclasses.replace(RECIPE, stages=stages), dataset, True, start)
