@@ -53,6 +53,16 @@ def _log_to_stderr() -> Iterator[None]:
         logger.setLevel(level)
 
 
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM act as SIGINT, so that temporary files are removed."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `enet` with `arguments` (default: those of the process) and return its exit code.
 
@@ -66,9 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for module in (segment, convert, train, evaluate, bag, replay, benchmark, build_engine, export_graph, info):
         module.add_command(commands)
     parsed = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as SIGINT: temporary files are removed
     try:
-        with _log_to_stderr():
+        with _log_to_stderr(), _sigterm_interrupts():
             code: int = parsed.run(parsed)
             if sys.stdout:  # None if the shell closed it
                 sys.stdout.flush()  # errors at interpreter exit could not be handled

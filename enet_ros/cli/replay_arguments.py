@@ -40,7 +40,7 @@ def _folder(text: str) -> Path:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add all arguments."""
     parser.add_argument('bag', type=Path, nargs='+', metavar='BAG',
-                        help='a folder with metadata.yaml, or a .mcap or .db3 file')
+                        help='a folder with metadata.yaml, or a .mcap, .db3 or .bag file')
     parser.add_argument('--report', type=_folder, required=True, metavar='DIR',
                         help='folder for report.json and report.html')
     parser.add_argument('--mode', choices=('offline', 'live'), default='offline',

@@ -122,12 +122,12 @@ def _started_node(
 
 def _find_node(client: ReplayClient, name: str) -> tuple[str, type[Message]]:
     """Return the image topic of a running node and the type of its messages."""
-    status = client.wait_for_status(lambda _: True, _DISCOVERY)
+    status = client.wait_for_status(lambda status: 'topic' in status.values, _DISCOVERY)
     if status is None:
         raise EnetError(f'no node {name} publishes diagnostics: start it, or check its name and ROS_DOMAIN_ID')
     _check(client, name, None)
     topic = status.values['topic']
-    if len({other.values['topic'] for other in client.statuses}) > 1:
+    if len({other.values.get('topic', topic) for other in client.statuses}) > 1:
         raise EnetError(f'node {name} has several cameras: use one with a single camera')
     if client.count_publishers(topic):
         raise EnetError(f'images are already published on {topic}: stop the camera while bags are replayed to {name}')
