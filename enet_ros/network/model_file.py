@@ -136,6 +136,7 @@ def write_model(
         'begun_with': json.dumps(info.begun_with),
         'license': info.license,
     } | ({'graph': json.dumps(graph)} if graph else {})
+    weights = {name: np.ascontiguousarray(values) for name, values in weights.items()}  # safetensors writes others wrongly
     metadata['digest'] = _digest(metadata, weights)
     with replacing(path, durable=True) as temporary:
         temporary.write_bytes(_sort_metadata(save(weights, metadata)))

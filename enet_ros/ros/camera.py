@@ -96,7 +96,8 @@ class Camera:
         self.outputs = Outputs(node, name, values, segmenter)
         self._node, self._values, self._segmenter, self._reader = node, values, segmenter, reader
         self._wake, self._log = wake, log
-        self._warn = LogThrottle(node.get_logger().warning)  # two publishers can send images of two sizes in turn
+        # two publishers can send images of two sizes in turn; ROS allows only one severity for each calling line
+        self._warn = LogThrottle(lambda text: node.get_logger().warning(text))
         self._health = ImageHealth(values['min_sharpness'])
         self._prefix = f'{name}/' if name else ''
         self._message_type = CompressedImage if values['image_transport'] == 'compressed' else Image

@@ -210,7 +210,7 @@ def test_the_same_bag_twice_is_refused(bag: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('jobs', [1, 2])
 def test_an_interrupt_leaves_no_report_and_no_process(tmp_path: Path, jobs: int) -> None:
-    bags = [write_mcap(tmp_path / f'{name}.mcap', 1500, chunk_size=1_000_000) for name in ('one', 'two')]
+    bags = [write_mcap(tmp_path / f'{frames}.mcap', frames, chunk_size=1_000_000) for frames in (1500, 1501)]
     process = subprocess.Popen(
         [*ENET, 'replay', *map(str, bags), '--report', str(tmp_path / 'out'), '--backend', 'openvino', '--jobs', str(jobs)],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
