@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 
-from enet_ros.errors import EnetError, one_line
+from enet_ros.errors import EnetError, one_line, printable
 from enet_ros.files import read_bytes, write_bytes
 from enet_ros.parsing import MAX_JSON_BYTES, parse_json
 from enet_ros.replay.report import FORMAT
@@ -65,8 +65,8 @@ def read_report(path: Path) -> dict[str, Any]:
         raise EnetError(f'{path} is not JSON ({one_line(error)}): {_REMEDY}') from error
     if not isinstance(report, dict) or 'format' not in report or 'verdict' not in report:
         raise EnetError(f'{path} is not the report of a replay: {_REMEDY}')
-    if report['format'] != FORMAT:
-        raise EnetError(f'{path} has report format {report["format"]}, this package reads {FORMAT}: '
+    if (found := report['format']) != FORMAT:
+        raise EnetError(f'{path} has report format {printable(f"{found!s:.40}")}, this package reads {FORMAT}: '
                         'replay with the same version of enet_ros again')
     try:
         check_report(_shortened(report))

@@ -170,7 +170,7 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f'recipe {path} is not a mapping of keys to values: see config/train for examples')
     for change in changes:
         _change(fields, change)
-    where = printable(f'recipe {path}' + (f' with {", ".join(changes)}' if changes else ''))
+    where = printable(f'recipe {path}' + (f' with {", ".join(f"{change:.80}" for change in changes)}' if changes else ''))
     try:
         return dacite.from_dict(Recipe, _tuples(fields), dacite.Config(strict=True, cast=[float]))
     except dacite.UnexpectedDataError as error:

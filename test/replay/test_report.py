@@ -176,6 +176,7 @@ def changed(**fields: object) -> str:
     ('[1, 2]', 'is not the report of a replay'),
     ('{"mean_iou": 0.6, "classes": {}}', 'is not the report of a replay'),  # of enet evaluate
     (changed(format=2), 'has report format 2, this package reads 1'),
+    (changed(format='2\n' + 99 * 'x'), 'has report format 2\\n' + 38 * 'x' + ', this package reads 1'),
     (changed(mean_iou='high'), "not a valid report (mean_iou: 'high' is not of type"),
     (changed(metrics={}), 'not a valid report (metrics: '),
     (changed(bags=[{}]), 'not a valid report (bags.0: '),
@@ -183,8 +184,8 @@ def changed(**fields: object) -> str:
      "(timing.live.jitter_ms: 'low' is not of type"),
     (changed(frames=[]), 'not a valid report (frames: '),
     (changed(frames={**report_of()['frames'], 'flips': [2]}), 'not a valid report (frames.flips.0: '),
-], ids=['text', 'deep', 'a deep value', 'NaN', 'list', 'evaluation', 'format', 'type', 'missing', 'bag', 'live', 'frames',
-        'column'])
+], ids=['text', 'deep', 'a deep value', 'NaN', 'list', 'evaluation', 'format', 'long format', 'type', 'missing', 'bag',
+        'live', 'frames', 'column'])
 def test_what_is_not_a_report_is_refused_in_one_line(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / 'report.json'
     path.write_text(text)

@@ -136,3 +136,9 @@ def test_an_invalid_change_is_refused_in_one_line(change: str, reason: str, tmp_
     with pytest.raises(RecipeError, match=reason) as caught:
         read_recipe(recipe_file(tmp_path / 'r.yaml'), [change])
     assert '\n' not in str(caught.value)
+
+
+def test_a_long_change_is_cut_in_the_error(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match='seed must be an integer') as raised:
+        read_recipe(recipe_file(tmp_path / 'r.yaml'), ['seed=' + 'x' * 5000])
+    assert len(str(raised.value)) < 1000
