@@ -14,7 +14,7 @@ from enet_ros.cli.arguments import engine_spec
 from enet_ros.cli.replay_arguments import add_arguments, check_usage
 from enet_ros.cli.replay_live import replay_live
 from enet_ros.engines.base import EngineSpec
-from enet_ros.errors import EnetError, one_line
+from enet_ros.errors import EnetError
 from enet_ros.exit_codes import ExitCode
 from enet_ros.files import check_writable
 from enet_ros.labels import LabelSet
@@ -23,7 +23,7 @@ from enet_ros.replay.class_map import ClassMap, read_class_map
 from enet_ros.replay.compare import Allowance, check_comparable, compare, parse_allow
 from enet_ros.replay.criteria import Criteria, Limit, parse_fail_under, read_criteria
 from enet_ros.replay.fingerprint import find_equal
-from enet_ros.replay.job import BAG_FAILURES, Job, Outcome, create_segmenters, replay_bag
+from enet_ros.replay.job import BAG_FAILURES, Job, Outcome, create_segmenters, failure, replay_bag
 from enet_ros.replay.output import PAGE_FILE, check_output, remove_output, write_output
 from enet_ros.replay.parallel import replay_parallel
 from enet_ros.replay.progress import ProgressBars
@@ -182,4 +182,4 @@ def _replay(
     try:
         return replay_bag(job, segmenters, show, save_bag, video)
     except BAG_FAILURES as error:
-        return error if isinstance(error, EnetError) else EnetError(one_line(error))
+        return failure(error)

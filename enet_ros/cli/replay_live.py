@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from enet_ros.errors import EnetError, one_line
+from enet_ros.errors import EnetError
 from enet_ros.network.model_file import ModelFile
 from enet_ros.replay.exports import saving
-from enet_ros.replay.job import BAG_FAILURES, Job, Outcome
+from enet_ros.replay.job import BAG_FAILURES, Job, Outcome, failure
 from enet_ros.replay.progress import ProgressBars
 from enet_ros.replay.recording import open_recording
 
@@ -42,7 +42,7 @@ def replay_live(
                     outcome = replay.replay(recording, _parameters(job), show, outputs)
                 outcomes.append(outcome)  # only now: an output can fail at its end
             except BAG_FAILURES as error:
-                outcomes.append(error if isinstance(error, EnetError) else EnetError(one_line(error)))
+                outcomes.append(failure(error))
         return outcomes, replay.figures(), replay.engine()
 
 

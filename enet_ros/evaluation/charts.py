@@ -146,12 +146,19 @@ def draw_curves(path: Path, stages: Sequence[Curves]) -> None:
 
 
 def curves_figure(stages: Sequence[Curves]) -> Figure:
-    """Return loss, validation mean IoU and learning rate of a run against epoch, with its stages in sequence."""
-    figure = _figure(10, 7.5)
-    panels = figure.subplots(3, sharex=True)
+    """Return loss, validation mean IoU and learning rate of a run against epoch, with its stages in sequence.
+
+    Without validation samples, there is no panel for mean IoU.
+    """
+    labels = ['training loss', 'validation mean IoU in %', 'learning rate']
+    if not any(stage.mean_iou for stage in stages):
+        del labels[1]
+    figure = _figure(10, 2.5 * len(labels))
+    panels = figure.subplots(len(labels), sharex=True)
     first = 0
     for stage in stages:
-        curves = (stage.loss, [(epoch, 100 * value) for epoch, value in stage.mean_iou], stage.learning_rate)
+        mean_iou = [(epoch, 100 * value) for epoch, value in stage.mean_iou]
+        curves = (stage.loss, mean_iou, stage.learning_rate) if len(labels) == 3 else (stage.loss, stage.learning_rate)
         for axes, points in zip(panels, curves):
             # a single epoch is a point without a line
             axes.plot([first + epoch for epoch, _ in points], [value for _, value in points], color=BLUE, linewidth=1.4,
@@ -161,7 +168,7 @@ def curves_figure(stages: Sequence[Curves]) -> Figure:
         panels[0].annotate(stage.name, (first, 1), (3, 3), xycoords=('data', 'axes fraction'), textcoords='offset points',
                            color='#555555', parse_math=False)
         first += max((epoch for points in curves for epoch, _ in points), default=0)
-    for axes, label in zip(panels, ('training loss', 'validation mean IoU in %', 'learning rate')):
+    for axes, label in zip(panels, labels):
         axes.set_ylabel(label)
         axes.grid(axis='y', linewidth=0.4)
         _hide_frame(axes)

@@ -65,7 +65,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise ImageMessageError(f'the image has {width}x{height} pixels: check the camera driver')
     if width * height > max_pixels:
         raise ImageMessageError(f'the image has {width}x{height} pixels, more than max_pixels, {max_pixels}: '
-                                'publish smaller images or raise max_pixels')
+                                "publish smaller images, or raise the node's parameter max_pixels")
 
 
 def check_fields(message: ImageFields, max_pixels: int) -> Encoding:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from enet_ros.engines.base import EngineSpec
-from enet_ros.errors import EnetError
+from enet_ros.errors import EnetError, one_line
 from enet_ros.network.model_file import ModelFile, read_model
 from enet_ros.replay.class_map import ClassMap
 from enet_ros.replay.collector import Collector
@@ -27,6 +27,11 @@ MAXIMUM_SEGMENTERS = 8
 """Each needs memory. One thread reads for all of them, and one computes the metrics, about 2 ms for an image of 480x360."""
 BAG_FAILURES = (EnetError, OSError, MemoryError)
 """What one bag can raise while the others can still be replayed."""
+
+
+def failure(error: BaseException) -> EnetError:
+    """Return one of `BAG_FAILURES` as the outcome of its bag."""
+    return error if isinstance(error, EnetError) else EnetError(one_line(error))
 
 
 @dataclass(frozen=True)

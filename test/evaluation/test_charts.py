@@ -92,6 +92,12 @@ def test_curves_chart_shows_stages_in_sequence() -> None:
     assert starts == [('encoder', 0), ('decoder', 3), ('not started', 4)]
 
 
+def test_curves_of_a_run_without_validation_have_no_empty_panel() -> None:
+    figure = curves_figure([Curves('finetune', [(1, 2.0), (2, 1.0)], [], [(1, 1e-3), (2, 1e-4)])])
+    assert [axes.get_ylabel() for axes in figure.axes] == ['training loss', 'learning rate']
+    assert figure.axes[1].lines[0].get_xydata().tolist() == [[1, 1e-3], [2, 1e-4]]
+
+
 def test_curves_of_a_run_without_epochs_can_be_drawn(tmp_path: Path) -> None:
     draw_curves(tmp_path / 'c.png', [])
     assert cv2.imread(str(tmp_path / 'c.png')).shape[1] > 1000
