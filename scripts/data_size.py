@@ -18,6 +18,7 @@ from enet_ros.datasets.prepared import Dataset, Sample, read_dataset
 from enet_ros.engines.base import EngineSpec
 from enet_ros.errors import EnetError
 from enet_ros.evaluation.evaluate import evaluate
+from enet_ros.files import check_writable, write_json
 from enet_ros.network.model_file import read_model
 from enet_ros.segmenter import Segmenter
 from enet_ros.training.loop import train_stages
@@ -52,9 +53,15 @@ def main(command: Sequence[str] | None = None) -> None:
         dataset, recipe = read_dataset(arguments.data), read_recipe(arguments.config, arguments.changes)
         start = read_model(arguments.weights) if arguments.weights else None
         train, measured = divide(dataset, arguments.drive)
+        if not measured:
+            parser.error(f'--drive {arguments.drive}: {arguments.data} has no images with such names')
+        check_writable(arguments.json)
         if not max(arguments.counts) <= len(train) or min(arguments.counts) < (0 if start else 1):
             parser.error(f'--counts must be in [{0 if start else 1}, {len(train)}]')
-        results: dict[str, Any] = json.loads(arguments.json.read_text()) if arguments.json.is_file() else {}
+        try:
+            results: dict[str, Any] = json.loads(arguments.json.read_text()) if arguments.json.is_file() else {}
+        except ValueError as error:
+            parser.error(f'{arguments.json} is damaged ({error}): remove it')
         for count in arguments.counts:
             if str(count) in results:
                 continue
@@ -67,7 +74,7 @@ def main(command: Sequence[str] | None = None) -> None:
                     model = read_model(train_stages(subset, fitted, Path(folder) / 'run', False, arguments.compile, start))
                 assert model
                 results[str(count)] = evaluate(Segmenter(model, EngineSpec('torch', 'fp32')), measured).summary()
-            arguments.json.write_text(json.dumps(results, indent=1))
+            write_json(arguments.json, results)
             print(f'{count} images: mean IoU {100 * results[str(count)]["mean_iou"]:.1f} %', flush=True)
     except EnetError as error:
         parser.error(str(error))
@@ -78,6 +85,7 @@ def divide(dataset: Dataset, drive: str | None) -> tuple[list[Sample], list[Samp
     if drive is None:
         return dataset.samples('train'), dataset.samples('val')
     samples = [sample for split in dataset.pixels for sample in dataset.samples(split) if sample.stem.startswith(drive)]
+    samples.sort(key=lambda sample: sample.stem)  # the splits may be mixed
     half = len(samples) // 2  # neighbouring images are alike: only the border between the halves has such pairs
     return samples[:half], samples[half:]
 
@@ -96,7 +104,7 @@ def link(dataset: Dataset, samples: Sequence[Sample], root: Path) -> Dataset:
             target = root / 'train' / path.parent.name / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(path.resolve())
-    return replace(dataset, root=root, pixels={'train': dataset.pixels['train']})
+    return replace(dataset, root=root, pixels={'train': [0] * len(dataset.labels)})
 
 
 def draw(picture: Path, files: Sequence[Path]) -> None:

@@ -7,6 +7,7 @@ the scores (logit adjustment, Menon et al. 2021). A training with v can do bette
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,8 +32,8 @@ def main(command: Sequence[str] | None = None) -> None:
     parser.add_argument('constants', type=float, nargs='+', metavar='C',
                         help='constant c of the class weights 1 / ln(c + p), greater than 1')
     arguments = parser.parse_args(command)
-    if min(arguments.constants) <= 1:
-        parser.error(f'c is {min(arguments.constants)}: must be greater than 1')
+    if wrong := [c for c in arguments.constants if not 1 < c < math.inf]:
+        parser.error(f'c is {wrong[0]}: must be a finite number greater than 1')
     try:
         dataset, recipe = read_dataset(arguments.data), read_recipe(arguments.run / 'recipe.yaml')
         model = read_model(arguments.run / 'model.safetensors')

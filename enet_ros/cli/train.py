@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     from enet_ros.training.recipe import read_recipe
     from enet_ros.training.run_folder import find_recipe, find_weights, is_run
 
-    out, resume = arguments.out, arguments.resume
+    out, resume = Path(os.path.expanduser(arguments.out)), arguments.resume  # shells leave "~" in --out=~/runs alone
     dataset = read_dataset(arguments.data)
     recipe = read_recipe(find_recipe(out, arguments.config, dataset, resume), arguments.changes)
     weights = arguments.weights or (find_weights(out) if resume else None)

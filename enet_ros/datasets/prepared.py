@@ -70,7 +70,8 @@ class Dataset:
         """Return the samples of `split`, sorted by name.
 
         Raises:
-            DatasetError: the split is missing or empty, an image has no labels, or labels have no image.
+            DatasetError: the split is missing or empty, an image has no labels, labels have no image, or two images have
+                the same labels.
 
         """
         folder = self.root / split
@@ -81,7 +82,10 @@ class Dataset:
         samples = [Sample(path, folder / 'labels' / f'{path.stem}.png') for path in images]
         for sample in samples:
             check_labels_exist(sample.image_path, sample.labels_path)
-        stems = {sample.stem for sample in samples}
+        stems: dict[str, Path] = {}
+        for sample in samples:
+            if (first := stems.setdefault(sample.stem, sample.image_path)) != sample.image_path:
+                raise DatasetError(f'{first} and {sample.image_path.name} would have the same labels: remove one of them')
         if alone := sorted(path for path in (folder / 'labels').glob('[!.]*.png') if path.stem not in stems):
             raise DatasetError(f'{alone[0]} has no image in {folder / "images"}: add it or remove the labels')
         return samples

@@ -57,7 +57,7 @@ class ENetArchitecture:
             raise ValueError(f'decoder_activation is "{self.decoder_activation}": choose prelu or relu')
         if not 0 <= self.decoder_dropout < 1:
             raise ValueError(f'decoder_dropout is {self.decoder_dropout}: must be in [0, 1)')
-        if self.last_kernel not in (2, 3):
+        if not isinstance(self.last_kernel, int) or self.last_kernel not in (2, 3):
             raise ValueError(f'last_kernel is {self.last_kernel}: choose 2 or 3')
 
 

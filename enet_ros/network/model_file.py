@@ -81,10 +81,12 @@ class ModelInfo:
                 raise ModelFileError(f'{name} is {list(values)}: must be three finite numbers')
         if min(self.std) <= 0:
             raise ModelFileError(f'std is {list(self.std)}: must be positive')
+        _check_recipe(self.recipe)
         for model in self.lineage():
             kinds = {'sha256': str, 'dataset': str, 'recipe': dict}
             if not isinstance(model, dict) or not all(isinstance(model.get(key), kind) for key, kind in kinds.items()):
                 raise ModelFileError('begun_with must have sha256, dataset and recipe, or be empty')
+            _check_recipe(model['recipe'])
         if not isinstance(self.metrics, dict) or not all(isinstance(values, dict) for values in self.metrics.values()):
             raise ModelFileError('metrics must map splits to results')
 
@@ -107,6 +109,13 @@ class ModelFile:
     """The SHA-256 digest of the file in hexadecimal, as sha256sum prints it."""
     graph: dict[str, str] = field(default_factory=dict)
     """Version and sha256 of the ONNX graph that was exported beside the file; empty if none was."""
+
+
+def _check_recipe(recipe: Any) -> None:  # noqa: ANN401 - JSON
+    """Check what is read from a recipe: which samples a model was trained on."""
+    lists = [recipe.get(key, ()) for key in ('splits', 'hold_out')] if isinstance(recipe, dict) else [None]
+    if not all(isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names) for names in lists):
+        raise ModelFileError('recipe must be a mapping in which splits and hold_out, if any, are lists of names')
 
 
 def write_model(

@@ -53,7 +53,7 @@ def augment(
     """Return a random view of each sample.
 
     A view scales and turns its sample, mirrors it or not, and changes its colours. Where the sample does not cover the view,
-    the view is black and void.
+    the view is void, and black before its colours are changed.
 
     Args:
         images: N x 3 x H x W, uint8, RGB.

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from enet_ros.datasets.prepared import Dataset, Sample, check_ids
 from enet_ros.datasets.splitting import split_by_prefix
 from enet_ros.errors import DatasetError
+from enet_ros.images.resize import fit
 from enet_ros.labels import VOID
 from enet_ros.training.recipe import Recipe
 
@@ -74,7 +75,7 @@ def load_images(dataset: Dataset, samples: list[Sample], size: tuple[int, int], 
         image, ids = sample.read()
         check_ids(sample.labels_path, ids, allowed)
         if ids.shape != (size[1], size[0]):
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            image = fit(image, size)  # as a `Segmenter` resizes it
             ids = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST_EXACT)
         return np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)), ids
 

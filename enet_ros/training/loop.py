@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from enet_ros.datasets.prepared import Dataset
 from enet_ros.errors import DatasetError, TrainingError
+from enet_ros.files import remove_temporaries
 from enet_ros.labels import LabelSet
 from enet_ros.network.architecture import Architecture
 from enet_ros.network.enet import EncoderClassifier, ENet
@@ -87,16 +88,17 @@ def train_stages(dataset: Dataset, recipe: Recipe, out: Path, resume: bool = Fal
         EnetError: as `train`.
 
     """
+    out = out.absolute()  # Lightning would take a "~" at the start for the home folder
     precision = choose_precision(recipe.precision, has_bf16())
     recipe = replace(recipe, precision=precision)  # run.json records it: another machine may choose another one
-    identity = identify_run(out, recipe, dataset, resume, start)
     architecture = recipe.architecture(len(dataset.labels))
     torch.manual_seed(recipe.seed)
     network = make_network(architecture)
     if start:
         _load_start(start, network, architecture, dataset.labels)
+    identity = identify_run(out, recipe, dataset, resume, start)
     chosen = choose_samples(dataset, recipe)
-    check_machine(recipe.batch_size, len(chosen[0]), torch.cuda.device_count(), compiled)
+    check_machine(recipe.batch_size, len(chosen[0]), torch.cuda.device_count(), precision, compiled)
     run = _Run(
         recipe, precision, dataset.labels,
         load_images(dataset, chosen[0], recipe.size, 'reading training samples'),
@@ -104,8 +106,9 @@ def train_stages(dataset: Dataset, recipe: Recipe, out: Path, resume: bool = Fal
         compiled, callbacks,
     )
     pixels = run.train_images.pixels(len(dataset.labels))
-    if not pixels.any():
-        raise DatasetError(f'all labels of {dataset.root}, {", ".join(recipe.splits)} are void: convert the dataset again')
+    for images, kind in ((run.train_images, 'training'), (run.val_images, 'validation')):
+        if images.names and not images.pixels(len(dataset.labels)).any():
+            raise DatasetError(f'all labels of the {kind} samples of {dataset.root} are void: convert the dataset again')
     logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)  # it advertises products at every start
     if is_main_process():  # not before everything is read: an error must leave no folder behind
         write_identity(out, identity, start)
@@ -115,7 +118,6 @@ def train_stages(dataset: Dataset, recipe: Recipe, out: Path, resume: bool = Fal
                      else ' except the last layer: the classes differ')
     for stage in recipe.stages:
         weights = class_weights(pixels, stage.class_weight_constant)
-        log.info('stage %s of %s: %d epochs', stage.name, ', '.join(each.name for each in recipe.stages), stage.epochs)
         _train_stage(run, stage, network, weights, out / stage.name)
     info = ModelInfo(
         architecture=architecture,
@@ -169,7 +171,11 @@ def _train_stage(run: _Run, stage: Stage, network: Network, weights: Tensor, fol
         # without dynamic shapes: every stage has one shape of its own
         task.network.compile(dynamic=False)
         task.cross_entropy = torch.compile(segmentation_loss, dynamic=False)
+    log.info('stage %s of %s: %d epochs of %d steps', stage.name, ', '.join(each.name for each in run.recipe.stages),
+             stage.epochs, task.steps_per_epoch)
     processes, here = process_counts()
+    if is_main_process():
+        remove_temporaries(folder)  # of a process that was killed while it saved a checkpoint
     last = folder / LAST
     if last.is_file():
         done, steps = read_checkpoint(last)['global_step'], stage.epochs * task.steps_per_epoch

@@ -38,8 +38,8 @@ def is_main_process() -> bool:
     return os.environ.get('RANK', '0') == '0'
 
 
-def check_machine(batch_size: int, samples: int, gpus: int, compiled: bool) -> None:
-    """Check that all processes have work, that each has a GPU if there are `gpus`, and that `compiled` is possible.
+def check_machine(batch_size: int, samples: int, gpus: int, precision: Precision, compiled: bool) -> None:
+    """Check that all processes have work, that each has a GPU if there are `gpus`, and that the other two are possible.
 
     Raises:
         TrainingError: one of these does not hold.
@@ -51,6 +51,8 @@ def check_machine(batch_size: int, samples: int, gpus: int, compiled: bool) -> N
                             f'start at most {min(batch_size, samples)}')
     if 0 < gpus < here:
         raise TrainingError(f'{here} processes for {gpus} GPUs: use --nproc_per_node {gpus}')
+    if precision == '16-mixed' and not gpus:
+        raise TrainingError('precision 16-mixed needs a GPU: use auto')  # Lightning would use bf16 instead
     if compiled:
         try:
             check_compiler(gpus > 0)

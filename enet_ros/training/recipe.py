@@ -170,6 +170,9 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f'recipe {path} is not a mapping of keys to values: see config/train for examples')
     for change in changes:
         _change(fields, change)
+    if key := _truth_value(fields):
+        raise RecipeError(f'recipe {path}: {printable(key)} is true or false, which no key takes: use a number or a name, '
+                          'with quotes if it is yes, no, on or off')
     where = printable(f'recipe {path}' + (f' with {", ".join(f"{change:.80}" for change in changes)}' if changes else ''))
     try:
         return dacite.from_dict(Recipe, _tuples(fields), dacite.Config(strict=True, cast=[float]))
@@ -182,7 +185,7 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
                           f'in each stage: {", ".join(known["stages"])}') from error
     except dacite.WrongTypeError as error:
         raise RecipeError(f'{where}: {error.field_path} must be {_describe(error.field_type)}') from error
-    except (dacite.DaciteError, TypeError, ValueError, EnetError) as error:
+    except (dacite.DaciteError, TypeError, ValueError, OverflowError, EnetError) as error:
         raise RecipeError(f'{where}: {one_line(error)}') from error
 
 
@@ -201,6 +204,14 @@ def _tuples(value: Any) -> Any:  # noqa: ANN401 - YAML
     if isinstance(value, dict):
         return {key: _tuples(part) for key, part in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _truth_value(value: Any, key: str = '') -> str:  # noqa: ANN401 - YAML
+    """Return the dotted key of a true or false in a recipe; empty if there is none. Python would take them for 1 and 0."""
+    if isinstance(value, bool):
+        return key or 'the recipe'
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return next((found for name, part in parts if (found := _truth_value(part, f'{key}.{name}'.removeprefix('.')))), '')
 
 
 def _change(fields: dict[str, Any], change: str) -> None:

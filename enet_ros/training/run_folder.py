@@ -19,6 +19,7 @@ from enet_ros.files import replacing
 from enet_ros.network.model_file import ModelFile, read_model
 from enet_ros.parsing import read_json
 from enet_ros.resources import share_folder
+from enet_ros.training.data import choose_samples
 from enet_ros.training.machine import is_main_process
 from enet_ros.training.recipe import Recipe
 
@@ -77,25 +78,31 @@ def identify_run(out: Path, recipe: Recipe, dataset: Dataset, resume: bool, star
 
     Raises:
         TrainingError: `out` holds a run and `resume` is not set, or it holds another run or a damaged run.json.
+        DatasetError: samples are missing.
 
     """
     names = list(dataset.labels.names)
-    run = {'dataset': dataset.name, 'classes': names, 'pixels': dataset.pixels, 'recipe': asdict(recipe),
+    chosen = [[sample.stem for sample in samples] for samples in choose_samples(dataset, recipe)]
+    digest = hashlib.sha256(json.dumps(chosen).encode()).hexdigest()
+    samples = {'train': len(chosen[0]), 'val': len(chosen[1]), 'sha256': digest}
+    run = {'dataset': dataset.name, 'classes': names, 'pixels': dataset.pixels, 'samples': samples, 'recipe': asdict(recipe),
            'begun_with': start and start.sha256}
     text = json.dumps(run, indent=2) + '\n'
     path = out / IDENTITY
     if not is_main_process():
         return text
     if not path.exists():
-        for stage in recipe.stages:
-            if (out / stage.name).exists():
-                raise TrainingError(f'{out / stage.name} exists without {path}: use another folder')
+        for name in (*(stage.name for stage in recipe.stages), 'model.safetensors'):
+            if (out / name).exists():
+                raise TrainingError(f'{out / name} exists without {path}: use another folder')
         if resume:
             log.info('nothing to resume in %s: starting a new run', out)
         return text
     if not resume:
         raise TrainingError(f'{out} already holds a run: add --resume to continue it, or use another folder')
     there, here = (_flat(_without_rates(one)) for one in (_read_identity(path), json.loads(text)))
+    if not any(key.startswith('samples.') for key in there):  # a run of an earlier version
+        here = {key: value for key, value in here.items() if not key.startswith('samples.')}
     if differing := [key for key in {**there, **here} if there.get(key) != here.get(key)]:
         key = differing[0]
         difference = printable(f'{key:.80} is {there.get(key)!s:.80} there and {here.get(key)!s:.80} here')

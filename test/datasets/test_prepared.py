@@ -57,3 +57,11 @@ def test_images_without_labels_and_labels_without_an_image_are_named(drawn_datas
     write_image(labels, np.zeros((8, 8), np.uint8))
     with pytest.raises(DatasetError, match=r'other.png has no image'):
         dataset.samples('val')
+
+
+def test_two_images_with_the_same_labels_are_refused(drawn_dataset: Make) -> None:
+    dataset = drawn_dataset()
+    first = dataset.samples('train')[0].image_path
+    first.with_suffix('.jpg').write_bytes(first.read_bytes())
+    with pytest.raises(DatasetError, match=rf'{first.stem}\.jpg and {first.name} would have the same labels: remove one'):
+        dataset.samples('train')

@@ -113,6 +113,11 @@ DAMAGES = {
         _says('begun_with', {'sha256': '0', 'dataset': 'x', 'recipe': {}, 'begun_with': {'sha256': '1'}}),
         'begun_with must have sha256',
     ),
+    'recipe as null': (_says('recipe', None), 'recipe must be a mapping'),
+    'splits as number': (_says('recipe', {'splits': 5}), 'recipe must be a mapping in which splits and hold_out'),
+    'a start with a number to hold out': (
+        _says('begun_with', {'sha256': '0', 'dataset': 'x', 'recipe': {'hold_out': [1]}}), 'recipe must be a mapping',
+    ),
     'metrics as list': (_says('metrics', []), 'metrics'),
     'two means': (_says('mean', [0, 0]), r'mean is \[0, 0\]'),
     'zero std': (_says('std', [1, 0, 1]), r'std is \[1, 0, 1\]'),

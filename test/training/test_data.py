@@ -12,6 +12,7 @@ from recipes import RECIPE
 from enet_ros.datasets.prepared import Dataset
 from enet_ros.errors import DatasetError
 from enet_ros.images.files import write_image
+from enet_ros.images.resize import fit
 from enet_ros.labels import VOID
 from enet_ros.training.data import choose_samples, load_images
 
@@ -52,6 +53,8 @@ def test_images_are_resized_and_keep_their_labels(dataset: Dataset) -> None:
     image, labels = samples[1].read()
     expected = cv2.cvtColor(cv2.resize(image, (48, 32), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
     np.testing.assert_array_equal(images.images[1].permute(1, 2, 0).numpy(), expected)
+    larger = load_images(dataset, samples, (192, 128), 'reading').images[1].permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(larger, cv2.cvtColor(fit(image, (192, 128)), cv2.COLOR_BGR2RGB))  # as at inference
     assert set(images.labels[1].unique().tolist()) <= set(np.unique(labels).tolist())
 
 

@@ -133,6 +133,50 @@ def _changed(model: ModelFile, start: ModelFile) -> set[str]:
             and (values.shape != model.weights[name].shape or not np.allclose(values, model.weights[name], atol=1e-6))}
 
 
+def test_void_validation_samples_are_refused_before_the_training(drawn_dataset: Make, tmp_path: Path) -> None:
+    dataset = drawn_dataset()
+    for sample in dataset.samples('val'):
+        write_image(sample.labels_path, np.full((64, 96), VOID, np.uint8))
+    with pytest.raises(DatasetError, match=r'all labels of the validation samples of .* are void'):
+        train_stages(dataset, RECIPE, tmp_path / 'run')
+    assert not (tmp_path / 'run').exists()
+
+
+def test_one_training_image_is_enough_and_the_log_shows_the_steps(
+    drawn_dataset: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level('INFO')
+    train_stages(drawn_dataset(train=1), one_stage(batch_size=3), tmp_path / 'run')
+    assert 'stage decoder of decoder: 2 epochs of 1 steps' in caplog.text
+
+
+def test_a_home_folder_in_out_is_that_of_the_user(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+    monkeypatch.chdir(tmp_path)
+    config = recipe_file(tmp_path / 'r.yaml', one_stage(epochs=1))
+    assert main(['train', '--data', str(dataset.root), '--out=~/run', '--config', str(config)]) == 0
+    train_stages(dataset, one_stage(epochs=1), Path('~/other'))
+    assert {path.name for path in tmp_path.rglob('last.ckpt')} and not (tmp_path / 'home' / 'other').exists()
+    for run in (tmp_path / 'home' / 'run', tmp_path / '~' / 'other'):
+        assert (run / 'run.json').is_file() and (run / 'decoder' / 'last.ckpt').is_file()
+
+
+def test_what_a_killed_process_left_of_a_checkpoint_is_removed(dataset: Dataset, tmp_path: Path) -> None:
+    left = tmp_path / 'run' / 'decoder' / '.enet_ros-x.ckpt'
+
+    def leave(_: object) -> None:
+        left.write_bytes(b'half of a checkpoint')
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_stages(dataset, one_stage(), tmp_path / 'run', callbacks=[AtStep(3, leave)])
+    assert left.exists()
+    train_stages(dataset, one_stage(), tmp_path / 'run', resume=True)
+    assert not left.exists()
+
+
 def test_a_run_starts_with_the_given_weights_and_names_them(dataset: Dataset, start: ModelFile, tmp_path: Path) -> None:
     stages = (dataclasses.replace(RECIPE.stages[0], learning_rate=1e-9), *STEADY.stages)
     recipe = dataclasses.replace(STEADY, stages=stages)

@@ -35,25 +35,31 @@ def test_without_torchrun_there_is_one_process() -> None:
 
 
 def test_every_process_needs_a_sample(four_processes: None) -> None:
-    check_machine(4, 10, 0, False)
+    check_machine(4, 10, 0, '32-true', False)
     for batch_size, samples in ((3, 10), (10, 3)):
         with pytest.raises(TrainingError, match=r'4 processes .* at most 3'):
-            check_machine(batch_size, samples, 0, False)
+            check_machine(batch_size, samples, 0, '32-true', False)
 
 
 def test_every_process_needs_a_gpu_if_there_are_gpus(four_processes: None) -> None:
-    check_machine(4, 4, 2, False)
+    check_machine(4, 4, 2, '32-true', False)
     with pytest.raises(TrainingError, match=r'2 processes for 1 GPUs.*--nproc_per_node 1'):
-        check_machine(4, 4, 1, False)
+        check_machine(4, 4, 1, '32-true', False)
 
 
 def test_compiling_needs_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('PATH', str(tmp_path))
     monkeypatch.delenv('CXX', raising=False)
-    check_machine(1, 1, 0, False)
+    check_machine(1, 1, 0, '32-true', False)
     with pytest.raises(TrainingError, match=r'g\+\+, or train without --compile'):
-        check_machine(1, 1, 0, True)
+        check_machine(1, 1, 0, '32-true', True)
     compiler = tmp_path / 'g++'
     compiler.touch(0o755)
     assert os.access(compiler, os.X_OK)
-    check_machine(1, 1, 0, True)
+    check_machine(1, 1, 0, '32-true', True)
+
+
+def test_half_precision_needs_a_gpu() -> None:
+    check_machine(1, 1, 1, '16-mixed', False)
+    with pytest.raises(TrainingError, match='precision 16-mixed needs a GPU: use auto'):
+        check_machine(1, 1, 0, '16-mixed', False)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,11 @@ def test_a_folder_with_a_run_is_not_overwritten(out: Path, dataset: Dataset, sta
 
 
 def test_a_folder_of_a_stage_without_a_run_is_not_overwritten(dataset: Dataset, tmp_path: Path) -> None:
-    (tmp_path / 'decoder').mkdir()
-    with pytest.raises(TrainingError, match=r'decoder exists without .*run\.json'):
-        identify_run(tmp_path, RECIPE, dataset, False, None)
+    for name in ('decoder', 'model.safetensors'):
+        (tmp_path / name).mkdir()
+        with pytest.raises(TrainingError, match=rf'{name} exists without .*run\.json'):
+            identify_run(tmp_path, RECIPE, dataset, False, None)
+        (tmp_path / name).rmdir()
 
 
 @pytest.mark.parametrize('what', ['recipe', 'dataset', 'weights'])
@@ -51,6 +54,21 @@ def test_another_run_is_not_resumed(what: str, out: Path, dataset: Dataset, star
     difference = {'recipe': 'recipe.last_kernel is 3 there and 2 here', 'dataset': 'pixels.val', 'weights': 'begun_with'}
     with pytest.raises(TrainingError, match=f'another recipe or dataset.*{difference[what]}'):
         identify_run(out, recipe, other, True, weights)
+
+
+def test_a_run_with_other_samples_is_not_resumed(drawn_dataset: Callable[..., Dataset], tmp_path: Path) -> None:
+    dataset, out = drawn_dataset(), tmp_path / 'run'
+    write_identity(out, identify_run(out, RECIPE, dataset, False, None), None)
+    run = json.loads((out / 'run.json').read_text())
+    assert (run['samples']['train'], run['samples']['val']) == (6, 2)
+    removed = dataset.samples('train')[0]  # by hand: dataset.yaml stays as it is
+    for path in (removed.image_path, removed.labels_path):
+        path.unlink()
+    with pytest.raises(TrainingError, match=r'samples\.train is 6 there and 5 here'):
+        identify_run(out, RECIPE, dataset, True, None)
+    del run['samples']  # as an earlier version wrote it
+    (out / 'run.json').write_text(json.dumps(run))
+    identify_run(out, RECIPE, dataset, True, None)
 
 
 def test_a_difference_is_one_line_whatever_the_names_hold(out: Path, dataset: Dataset, start: ModelFile) -> None:
