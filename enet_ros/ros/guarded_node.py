@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-import rclpy
 from rclpy.lifecycle import LifecycleNode
 from rclpy.service import Service
 from rclpy.subscription import Subscription
@@ -51,8 +50,7 @@ class GuardedNode(LifecycleNode):
             try:
                 return callback(*arguments)
             except Exception as error:
-                if rclpy.ok():  # otherwise a signal has shut the context down, and any call may fail after that
-                    self.log_error(f'callback failed: {described(error)}')
+                self.log_error(f'callback failed: {described(error)}')
                 return arguments[-1]  # the response of a service
 
         return guarded

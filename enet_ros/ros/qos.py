@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import rclpy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from enet_ros.errors import UsageError, one_line
@@ -28,7 +27,5 @@ def naming_topic(topic: str) -> Iterator[None]:
         yield
     # what rclpy (7.1.6) raises for an unknown word, a wrong type, a negative and a huge depth; RCLError is a RuntimeError
     except (RuntimeError, AttributeError, AssertionError, TypeError) as error:
-        if not rclpy.ok():
-            raise  # a signal has shut the context down
         raise UsageError(
             f'QoS of {topic} refused ({one_line(error)}): check qos_overrides.{topic} in the parameter file') from error

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import rclpy
@@ -14,11 +12,12 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.exceptions import NameValidationException, ParameterException
-from rclpy.executors import Executor, ExternalShutdownException
+from rclpy.executors import Executor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 from rclpy.utilities import remove_ros_args
 from std_srvs.srv import SetBool
@@ -44,6 +43,7 @@ from enet_ros.ros.parameters import Changes
 from enet_ros.ros.settings import Settings, camera_names
 from enet_ros.ros.shared_memory import shared_memory_warnings
 from enet_ros.ros.statistics import CameraStatistics
+from enet_ros.ros.stop_signals import StopSignals
 from enet_ros.ros.worker import Worker
 from enet_ros.segmenter import Segmenter
 
@@ -61,6 +61,8 @@ Parameters: {', '.join(TABLE)}.
 Their table is in docs/node.md; "ros2 launch enet_ros segment.launch.py --show-args" prints it."""
 _SUBSCRIBER_PERIOD = 0.2
 """Seconds between two looks for subscribers, with lazy_subscription. Humble has no events for them."""
+_SIGNAL_PERIOD = 0.1
+"""Seconds between two looks for a signal, while no callback runs."""
 
 
 class SegmentNode(GuardedNode):
@@ -225,8 +227,7 @@ class SegmentNode(GuardedNode):
             act()
         except Exception as error:
             self.failure = error
-            if rclpy.ok():  # otherwise a signal has shut the context down, and any call may fail after that
-                self.get_logger().error(f'cannot {transition}: {described(error)}')
+            self.get_logger().error(f'cannot {transition}: {described(error)}')
             return TransitionCallbackReturn.ERROR
         self.failure = None
         return TransitionCallbackReturn.SUCCESS
@@ -270,68 +271,53 @@ class SegmentNode(GuardedNode):
         return response
 
 
-def _shut_down() -> None:
-    with suppress(RCLError):  # a signal may shut the context down between its check and its shutdown
-        rclpy.try_shutdown()
-
-
-def _spin(node: SegmentNode, executor: Executor) -> None:
-    """Run the callbacks until the context is shut down. A timer or event that fails is logged and does not stop the node."""
-    while rclpy.ok():
+def _spin(node: SegmentNode, executor: Executor, signals: StopSignals) -> None:
+    """Run the callbacks until a signal arrives. A timer or event that fails is logged and does not stop the node."""
+    while rclpy.ok() and not signals.received:
         try:
-            # not spin(): a signal just before it waits does not wake it (rclpy 7.1.6, one stop in ten)
-            executor.spin_once(timeout_sec=0.5)
-        except ExternalShutdownException:
-            return
+            # the executor waits in C++, where no handler of Python runs
+            executor.spin_once(timeout_sec=_SIGNAL_PERIOD)
         except Exception as error:
-            if rclpy.ok():  # otherwise a signal has shut the context down, and any call may fail after that
-                node.log_error(f'callback failed: {described(error)}')
+            node.log_error(f'callback failed: {described(error)}')
 
 
 def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
     """Run the node until it is interrupted. Return 1 if it cannot start, 2 for invalid arguments or parameters."""
-    # Python must not raise KeyboardInterrupt: rclpy's own handler shuts the context down, as for SIGTERM. The exception
-    # could come while a runtime creates the engine on its own thread, which crashes the process, or during the clean-up.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signals = StopSignals()
     sys.setswitchinterval(1e-4)  # the worker waits for the executor's thread 0.2 ms less
-    initialized = False
     try:
-        rclpy.init()
-        initialized = True
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         if unknown := remove_ros_args()[1:]:
             if {'-h', '--help'} & set(unknown):
                 print(_HELP)
-                _shut_down()
+                rclpy.shutdown()
                 return ExitCode.SUCCESS
             raise UsageError(f'unknown argument {quoted(unknown[0])}: set parameters with --ros-args -p NAME:=VALUE')
-        executor = make_executor()  # before the node: it cannot be created after a signal during the node's start
         node = make_node()
-    except Exception as error:
-        if initialized and not rclpy.ok():  # a signal has shut the context down, and any call may fail after that
-            return ExitCode.SUCCESS
-        if not isinstance(error, (EnetError, *_REFUSALS_OF_ROS)):
-            raise
+    except (EnetError, *_REFUSALS_OF_ROS) as error:
         text = f'unknown ROS argument: {error}' if isinstance(error, UnknownROSArgsError) else one_line(error)
         rclpy.logging.get_logger('enet').fatal(text)
-        _shut_down()
-        return ExitCode.USAGE if isinstance(error, (UsageError, *_REFUSALS_OF_ROS)) else ExitCode.ERROR
-    code = ExitCode.SUCCESS
+        rclpy.try_shutdown()
+        return _exit_code(error)
+    executor = make_executor()
     try:
-        if node.start():
-            executor.add_node(node)
-            _spin(node, executor)
-            node.release()
-            print(node.counts(), file=sys.stderr)  # the context is shut down by now, and the ROS log with it
-        elif rclpy.ok():
-            code = ExitCode.USAGE if isinstance(node.failure, (UsageError, *_REFUSALS_OF_ROS)) else ExitCode.ERROR
-    except RCLError:
-        if rclpy.ok():
-            raise  # otherwise a signal has shut the context down
+        if not node.start():
+            return _exit_code(node.failure)
+        executor.add_node(node)
+        _spin(node, executor, signals)
+        node.release()
+        node.get_logger().info(node.counts())
+        return ExitCode.SUCCESS
     finally:
+        executor.shutdown()
         node.release()
         node.destroy_node()
-        _shut_down()
-    return code
+        rclpy.try_shutdown()
+        signals.ignore()
+
+
+def _exit_code(failure: Exception | None) -> ExitCode:
+    return ExitCode.USAGE if isinstance(failure, (UsageError, *_REFUSALS_OF_ROS)) else ExitCode.ERROR
 
 
 if __name__ == '__main__':

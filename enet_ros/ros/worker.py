@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-import rclpy
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from sensor_msgs.msg import CompressedImage
 
 from enet_ros.errors import described
@@ -19,8 +17,6 @@ from enet_ros.ros.camera import Arrival, Camera, Picture
 from enet_ros.ros.confidence import ConfidenceSwitch
 from enet_ros.ros.settings import Settings
 from enet_ros.segmenter import Segmenter
-
-RCLError = rclpy_implementation.RCLError
 
 
 class Worker:
@@ -78,8 +74,7 @@ class Worker:
                         return
                     cameras.append(another)
             self._segment([arrival for camera in cameras if (arrival := camera.take())])
-            with suppress(RCLError):  # a signal has shut the context down
-                self._confidence.follow(any(camera.outputs.is_wanted('confidence') for camera in self._cameras))
+            self._confidence.follow(any(camera.outputs.is_wanted('confidence') for camera in self._cameras))
 
     def _segment(self, arrivals: Sequence[Arrival]) -> None:
         started = time.monotonic()
@@ -97,14 +92,14 @@ class Worker:
             segmentations = self._segmenter.segment_all(images, channels)
         except Exception as error:  # one image must not stop the node: the next one may work
             for picture in pictures:
-                _refuse(picture.arrival, error)
+                picture.arrival.camera.refuse(described(error))
             return
         for picture, segmentation in zip(pictures, segmentations):
             arrival, segmented = picture.arrival, time.monotonic()
             try:
                 arrival.camera.publish(picture, segmentation, settings)
             except Exception as error:
-                _refuse(arrival, error)
+                arrival.camera.refuse(described(error))
                 continue
             published = time.monotonic()
             arrival.camera.statistics.count_segmented({
@@ -120,10 +115,5 @@ class Worker:
             arrival.camera.inspect(picture)
             return picture
         except Exception as error:
-            _refuse(arrival, error)
+            arrival.camera.refuse(described(error))
             return None
-
-
-def _refuse(arrival: Arrival, error: Exception) -> None:
-    if rclpy.ok():  # otherwise it failed because the node is shutting down
-        arrival.camera.refuse(described(error))

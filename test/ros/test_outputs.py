@@ -246,8 +246,13 @@ def test_cameras_have_topics_of_their_own_and_share_the_time(small_model: Path, 
     with running(tmp_path, model=small_model, cameras="'front, left'") as (robot, process):
         labels = {name: Listener(robot, Image, f'enet/{name}/labels') for name in ('front', 'left')}
         cameras = {name: robot.create_publisher(Image, f'{name}/image', 5) for name in labels}
-        process.wait_for_log('segmenting')
-        wait_until(lambda: all(camera.get_subscription_count() for camera in cameras.values()), process.log)
+
+        def is_connected(name: str) -> bool:
+            cameras[name].publish(to_message(scene(), 'bgr8', Header()))  # of second 0
+            return 0 in labels[name].messages
+
+        for name in cameras:
+            wait_until(lambda name=name: is_connected(name), process.log)
         for number in range(1, 400):
             message = to_message(scene(), 'bgr8', Header(frame_id='front'))
             message.header.stamp.sec = number

@@ -83,8 +83,7 @@ def build(
 def _noted_interrupts() -> Iterator[threading.Event]:
     """Yield an event that SIGINT sets. A KeyboardInterrupt would be lost in TensorRT's callbacks into Python.
 
-    Nothing changes where SIGINT does not raise KeyboardInterrupt: in the node, rclpy handles it below Python, and a handler
-    that Python installs and restores would remove rclpy's for good.
+    Nothing changes where SIGINT does not raise KeyboardInterrupt, as in the node, which stops after the build.
     """
     noted = threading.Event()
     raises = signal.getsignal(signal.SIGINT) is signal.default_int_handler
