@@ -129,7 +129,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise EnetError(f'{arguments.model} does not have the classes of {played.images}: {difference}; '
                         'use a --model that was trained on them')
     dataset = played.dataset
-    was_seen = dataset is not None and trained_on(model.info, dataset, dataset.samples(played.split))
+    seen = []
+    if dataset and trained_on(model.info, dataset.name, (sample.key for sample in dataset.samples(played.split))):
+        seen = [f'{dataset.name} ({played.split})']
     check_output(out)
     results = ResultFolder(out, 'scripts/demo.sh')
     results.prepare([source], clear=True)
@@ -151,7 +153,7 @@ def run(arguments: argparse.Namespace) -> None:
         results.write_index()
     if not result.frames:
         raise EnetError("no labels came back: see the node's messages above")
-    configuration = {**replay.engine(), 'input': str(played.images), 'rate': 1.0, 'trained_on': was_seen}
+    configuration = {**replay.engine(), 'input': str(played.images), 'rate': 1.0, 'trained_on': seen}
     report = build_report([result], [], model, configuration, 'live', replay.figures())
     judge(report, (), None, None)
     write_output(out, report, [(result.worst, result.typical)])
@@ -160,8 +162,6 @@ def run(arguments: argparse.Namespace) -> None:
     print(f'frames in    {report["frames_in"]}\nframes out   {report["frames_out"]}\n{summarize(report, labels)}')
     if (late := report['timing']['live']['late_ms']) > LATE_MS:
         print(f'Images were sent up to {late / 1e3:.1f} s late: this machine is too slow for their rate.')
-    if was_seen:
-        print('The model was trained on these images: its accuracy on new images is lower.')
     print(f'labels, overlays, index.csv and report.json are in {out}\npage: {out / PAGE_FILE}')
 
 

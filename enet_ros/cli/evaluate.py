@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         if path:
             check_writable(path)
     evaluation = evaluate(segmenter, samples, partial(write_label_ids, export) if export else None)
-    seen = trained_on(segmenter.model.info, dataset, samples)
+    seen = trained_on(segmenter.model.info, dataset.name, (sample.key for sample in samples))
     engine = segmenter.engine.spec
     split = f'{arguments.split} (trained on)' if seen else arguments.split
     heading = (f'{segmenter.model.path.name} on {split} of {dataset.name}: {evaluation.images} images at '

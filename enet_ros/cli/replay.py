@@ -22,6 +22,7 @@ from enet_ros.network.model_file import read_model
 from enet_ros.replay.class_map import ClassMap, read_class_map
 from enet_ros.replay.compare import Allowance, check_comparable, compare, parse_allow
 from enet_ros.replay.criteria import Criteria, Limit, parse_fail_under, read_criteria
+from enet_ros.replay.dataset_bag import seen_in_training
 from enet_ros.replay.fingerprint import find_equal
 from enet_ros.replay.job import BAG_FAILURES, Job, Outcome, create_segmenters, failure, replay_bag
 from enet_ros.replay.output import PAGE_FILE, check_output, remove_output, write_output
@@ -73,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
         spec = replace(segmenters[0].engine.spec, threads=threads)
     jobs = [_job(path, arguments, spec, class_map, gates.criteria) for path in arguments.bag]
     configuration = _configuration(arguments, class_map, gates.criteria)
+    configuration['trained_on'] = sorted(
+        {seen for path in arguments.bag if (seen := seen_in_training(model.info, path))})
     if gates.other:
         gates.check_comparable(jobs, arguments.mode, labels, configuration)
     if same := find_equal(arguments.bag):

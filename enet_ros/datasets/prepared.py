@@ -41,6 +41,11 @@ class Sample:
         """Return the name that image and labels share."""
         return self.image_path.stem
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return split and stem, which tell it from all others of its dataset."""
+        return self.split, self.stem
+
     def read(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return the image (H x W x 3, uint8, BGR) and the labels (H x W class ids, uint8, 255 = void).
 

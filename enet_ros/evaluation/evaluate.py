@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,12 +127,20 @@ def _some(names: Sequence[str], limit: int = 6) -> str:
     return ', '.join(names[:limit]) + (f' and {rest} more' if rest > 0 else '')
 
 
-def trained_on(info: ModelInfo, dataset: Dataset, samples: Sequence[Sample]) -> bool:
-    """Return whether a model, or a model that its training started with, was trained on any of `samples` of `dataset`."""
+def trained_on(info: ModelInfo, dataset: str, images: Iterable[tuple[str, str]]) -> bool:
+    """Return whether a model, or a model that its training started with, was trained on any of some images.
+
+    Args:
+        info: Describes the model.
+        dataset: Name of the dataset of the images.
+        images: For each image, its split and its name without the ending, as `Sample.key` has them.
+
+    """
     trainings = [(info.dataset, info.recipe), *((start['dataset'], start['recipe']) for start in info.lineage())]
+    recipes = [recipe for name, recipe in trainings if name == dataset]
     return any(
-        sample.split in recipe.get('splits', ()) and not is_held_out(sample.stem, recipe.get('hold_out', ()))
-        for name, recipe in trainings if name == dataset.name for sample in samples
+        split in recipe.get('splits', ()) and not is_held_out(stem, recipe.get('hold_out', ()))
+        for split, stem in images for recipe in recipes
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ IMAGE_TYPE = 'sensor_msgs/msg/Image'
 _COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
 _INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
 METADATA = 'enet_ros'
-"""Name of the metadata records with class names."""
+"""Name of the metadata records with class names, and of the one with the images of a dataset."""
 _PROFILE = 'ros2'
 # as rosbag2 writes it since format 9 (Jazzy); durations: infinite
 _RELIABLE = (
@@ -86,6 +86,11 @@ class BagWriter:
         self._write(class_names_topic(labels_topic), LABEL_INFO_TYPE, message, _LATCHED)
         self._writer.add_metadata(
             METADATA, {'labels_topic': labels_topic, 'class_names': json.dumps(labels.names, ensure_ascii=False)})
+
+    def write_origin(self, dataset: str, split: str, stems: Sequence[str]) -> None:
+        """Write a metadata record of the images: their dataset, their split, and their names without endings."""
+        self._writer.add_metadata(
+            METADATA, {'dataset': dataset, 'split': split, 'images': json.dumps(stems, ensure_ascii=False)})
 
     def _header(self) -> Any:  # noqa: ANN401 - its type is made at run time
         time = TYPES.types['builtin_interfaces/msg/Time'](sec=self._stamp[0], nanosec=self._stamp[1])

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from enet_ros.datasets.prepared import Sample, check_ids, read_dataset, some_images
-from enet_ros.errors import UsageError
+from enet_ros.errors import EnetError, UsageError
+from enet_ros.evaluation.evaluate import trained_on
+from enet_ros.images.bags import open_bag
 from enet_ros.images.files import read_image
 from enet_ros.labels import VOID, LabelSet
-from enet_ros.replay.bag_writer import BagWriter, Stamp, class_names_topic
+from enet_ros.network.model_file import ModelInfo
+from enet_ros.parsing import parse_json
+from enet_ros.replay.bag_writer import METADATA, BagWriter, Stamp, class_names_topic
 
 START = 1_000_000_000
 """Stamp of the first image, in seconds (2001): the same in every run, so that the same dataset gives the same bag."""
@@ -26,6 +31,8 @@ class Split:
     """Sorted by name."""
     labels: LabelSet | None
     """The classes of the ground truth; None if there is none."""
+    dataset: str = ''
+    """Name of the dataset; empty for images without ground truth."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,26 @@ def open_split(folder: Path, split: str = '') -> Split:
     if (folder / 'images').is_dir() and not (folder / 'labels').exists():
         return Split(folder, some_images(folder / 'images'), None)
     dataset = read_dataset(folder.parent)
-    return Split(folder, [sample.image_path for sample in dataset.samples(folder.name)], dataset.labels)
+    return Split(folder, [sample.image_path for sample in dataset.samples(folder.name)], dataset.labels,
+                 dataset.name)
+
+
+def seen_in_training(info: ModelInfo, path: Path) -> str:
+    """Return dataset and split of a bag by `write_split` if a model was trained on any of its images, else an empty text.
+
+    Nothing is known of other bags, and of those that are not on this machine.
+    """
+    with suppress(EnetError, OSError):
+        for record in open_bag(path).metadata(METADATA):
+            stems: object = None
+            with suppress(ValueError):
+                stems = parse_json(record.get('images', ''))
+            if not isinstance(stems, list):  # the record of the classes, or not one of ours
+                continue
+            dataset, split = record.get('dataset', ''), record.get('split', '')
+            if trained_on(info, dataset, [(split, stem) for stem in stems if isinstance(stem, str)]):
+                return f'{dataset} ({split})'
+    return ''
 
 
 def write_split(bag: BagWriter, split: Split, layout: BagLayout, progress: Callable[[], object]) -> None:
@@ -90,6 +116,7 @@ def write_split(bag: BagWriter, split: Split, layout: BagLayout, progress: Calla
     bag.set_time(layout.stamp(0))
     if split.labels:
         bag.write_classes(layout.labels_topic, split.labels)
+        bag.write_origin(split.dataset, split.folder.name, [path.stem for path in split.images])
     for number, path in enumerate(split.images):
         bag.set_time(layout.stamp(number))
         if split.labels:

@@ -12,7 +12,7 @@ import numpy as np
 from enet_ros.errors import EnetError
 from enet_ros.replay.page_confusion import ConfusionTable, confusion_table
 from enet_ros.replay.page_pictures import BagPictures, choose_pictures, frame_span, picture_bytes
-from enet_ros.replay.page_summary import Report, change_verdict, changes, key_figures, latencies, notes
+from enet_ros.replay.page_summary import Report, change_verdict, changes, key_figures, latencies, notes, seen_images
 
 PAGE_BYTES = 15_000_000
 """Pictures are left out until a page is smaller."""
@@ -73,8 +73,9 @@ def _render(report: Report, shown: list[dict[str, Any]], left_out: int) -> str:
     data = {'charts': charts, 'pictures': shown, 'confusion': confusion and confusion.cells,
             'frames': _listed_frames(report, confusion), 'bags': len(report['bags'])}
     return environment.get_template('report.html.j2').render(
-        report=report, notes=list(notes(report)), key_figures=key_figures(report), changes=changes(report), bags=bags,
-        charts=charts, confusion=confusion, pictures=shown, pictures_left_out=left_out, hidden_latencies=_hidden(report),
+        report=report, seen_images=seen_images(report), notes=list(notes(report)), key_figures=key_figures(report),
+        changes=changes(report), bags=bags, charts=charts,
+        confusion=confusion, pictures=shown, pictures_left_out=left_out, hidden_latencies=_hidden(report),
         area_intervals=page_charts.AREA_INTERVALS, area_classes=page_charts.AREA_CLASSES,
         confidence_tenths=_tenths(report), data=data,
         library=markupsafe.Markup(page_charts.library()),

@@ -51,6 +51,12 @@ def latencies(report: Report) -> list[float]:
     return [value for value in report['timing']['frames_ms'] if value is not None]
 
 
+def seen_images(report: Report) -> str:
+    """Return a warning if the model is known to have been trained on images of the report, else an empty text."""
+    seen = report['configuration'].get('trained_on')
+    return seen and f'The model was trained on images of {", ".join(seen)}: its accuracy on new images is lower.'
+
+
 def notes(report: Report) -> Iterator[tuple[str, str]]:
     """Yield what the figures do not cover: `problem` or `note`, and a sentence."""
     for bag in report['failed_bags']:

@@ -9,7 +9,7 @@ import numpy as np
 
 from enet_ros.evaluation.evaluate import Evaluation
 from enet_ros.labels import LabelSet
-from enet_ros.replay.page_summary import ignored_ranges
+from enet_ros.replay.page_summary import ignored_ranges, seen_images
 
 _COLUMNS = {'before': '.6g', 'after': '.6g', 'change': '+.6g', 'relative': '+.1%'}
 """Columns of a change, with their format."""
@@ -27,6 +27,8 @@ def _heading(report: Mapping[str, Any]) -> Iterator[str]:
     yield (f'{report["model"]["name"]} on {bags}: {report["frames_out"]} of {report["frames_in"]} frames at '
            f'{configuration["width"]}x{configuration["height"]} ({configuration["resize_mode"]}), '
            f'{configuration["backend"]} {configuration["precision"]}, {report["mode"]}')
+    if seen := seen_images(report):
+        yield seen
 
 
 def _figures(report: Mapping[str, Any], labels: LabelSet) -> Iterator[str]:

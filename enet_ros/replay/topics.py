@@ -13,10 +13,9 @@ from enet_ros.images.bags import IMAGE_TYPES, Bag
 from enet_ros.images.image_header import is_jpeg
 from enet_ros.labels import VOID
 from enet_ros.parsing import parse_json
+from enet_ros.replay.bag_writer import METADATA
 from enet_ros.replay.ground_truth import LOSSLESS, may_hold_ids, read_ids
 
-_METADATA = 'enet_ros'
-"""Name of the metadata record of an mcap file that names the classes of a topic."""
 _EXAMINED = 5
 """Images of a topic that are looked at: the first one can be all void."""
 _FLAT = 0.8
@@ -97,7 +96,7 @@ def read_class_names(bag: Bag, topic: str) -> dict[int, str] | None:
                 raise EnetError(f'the class names on {name} of bag {bag.path} are damaged: '
                                 'name the classes with "classes" in a --class-map file')
             return {int(entry.class_id): str(entry.class_name) for entry in info.class_map}
-    for record in bag.metadata(_METADATA):
+    for record in bag.metadata(METADATA):
         if record.get('labels_topic') == topic:
             return _parse_names(bag, record.get('class_names', ''))
     return None

@@ -55,7 +55,8 @@ def finish(path: Path, dataset: Dataset, recipe: Recipe) -> FinishedRun:
         # PyTorch in float32 is the reference for every other engine
         evaluation = evaluate(Segmenter(model, EngineSpec('torch', 'fp32')), validation)
         split = f'{", ".join(recipe.hold_out)} of {"+".join(recipe.splits)}' if recipe.hold_out else 'val'
-        if trained_on(model.info, dataset, validation):  # the weights that the run started with were
+        # the weights that the run started with were
+        if trained_on(model.info, dataset.name, (sample.key for sample in validation)):
             split += ' (trained on)'
         write_model(path, replace(model.info, metrics={split: evaluation.summary()}), model.weights)
         heading = f'{path.name} on {split} of {dataset.name}: {evaluation.images} images, torch fp32'

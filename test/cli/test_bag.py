@@ -35,6 +35,7 @@ def test_the_bag_of_a_split_can_be_replayed_as_printed(
          *ENGINE)
     evaluated = json.loads((tmp_path / 'e.json').read_text())
     replayed = json.loads((tmp_path / 'r' / 'report.json').read_text())
+    assert replayed['configuration']['trained_on'] == []
     assert replayed['frames_in'] == replayed['bags'][0]['coverage']['with_truth'] == 4
     if jpeg:
         assert replayed['mean_iou'] == pytest.approx(evaluated['mean_iou'], abs=0.1)

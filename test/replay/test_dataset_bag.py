@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import defaultdict
 from collections.abc import Callable
@@ -22,8 +23,9 @@ from enet_ros.datasets.prepared import Dataset
 from enet_ros.errors import EnetError
 from enet_ros.images.files import write_image
 from enet_ros.labels import CAMVID
+from enet_ros.network.model_file import read_model
 from enet_ros.replay.bag_writer import writing_bag
-from enet_ros.replay.dataset_bag import START, BagLayout, open_split, write_split
+from enet_ros.replay.dataset_bag import START, BagLayout, open_split, seen_in_training, write_split
 
 Make = Callable[..., Dataset]
 Messages = dict[str, list[tuple[int, Any]]]
@@ -119,7 +121,7 @@ def test_the_file_has_what_ros2_bag_play_and_programs_need(drawn_dataset: Make, 
     with path.open('rb') as file:
         reader = make_reader(file)
         assert reader.get_header().profile == 'ros2'
-        (metadata,) = reader.iter_metadata()
+        metadata, origin = reader.iter_metadata()
         summary = reader.get_summary()
     channels = {channel.topic: channel.metadata for channel in summary.channels.values()}
     assert len(summary.schemas) == 3
@@ -128,6 +130,8 @@ def test_the_file_has_what_ros2_bag_play_and_programs_need(drawn_dataset: Make, 
         assert 'MSG: builtin_interfaces/Time\nint32 sec\nuint32 nanosec\n' in schema.data.decode()
     assert metadata.name == 'enet_ros' and metadata.metadata['labels_topic'] == TRUTH
     assert json.loads(metadata.metadata['class_names']) == list(CAMVID.names)
+    assert origin.name == 'enet_ros' and (origin.metadata['dataset'], origin.metadata['split']) == ('drawn', 'val')
+    assert json.loads(origin.metadata['images']) == [f'val{number}' for number in range(2)]
     # rosbags reads the profiles as rosbag2 does
     offered = {topic: parse_qos(metadata['offered_qos_profiles'])[0] for topic, metadata in channels.items()}
     assert {topic: qos.durability.name for topic, qos in offered.items()} == {
@@ -148,6 +152,34 @@ def test_the_folder_of_a_split_gives_the_same_bag(
     assert write(tmp_path / 'b.mcap', root / 'train').read_bytes() == whole
     monkeypatch.chdir(root / 'train')
     assert write(tmp_path / 'c.mcap', Path()).read_bytes() == whole
+
+
+@pytest.mark.parametrize(('recipe', 'seen'), [
+    ({'splits': ['train', 'val'], 'hold_out': []}, 'drawn (val)'),
+    ({'splits': ['train', 'val'], 'hold_out': ['val1']}, 'drawn (val)'),
+    ({'splits': ['train', 'val'], 'hold_out': ['val']}, ''),
+    ({'splits': ['train']}, ''),
+    ({}, ''),
+], ids=str)
+def test_a_bag_tells_whether_a_model_was_trained_on_its_images(
+    recipe: dict[str, Any], seen: str, small_model: Path, drawn_dataset: Make, tmp_path: Path
+) -> None:
+    info = dataclasses.replace(read_model(small_model).info, dataset='drawn', recipe=recipe)
+    assert seen_in_training(info, write(tmp_path / 'val.mcap', drawn_dataset().root)) == seen
+
+
+@pytest.mark.parametrize('images', ['', '[', '7', '{"val0": 1}', '[["val0"]]', '["val0"'], ids=str)
+def test_a_record_of_the_images_that_cannot_be_read_tells_nothing(
+    images: str, small_model: Path, tmp_path: Path
+) -> None:
+    info = dataclasses.replace(read_model(small_model).info, dataset='drawn', recipe={'splits': ['val'], 'hold_out': []})
+    with writing_bag(tmp_path / 'a.mcap') as bag:
+        bag._writer.add_metadata('enet_ros', {'dataset': 'drawn', 'split': 'val', 'images': images})
+    assert seen_in_training(info, tmp_path / 'a.mcap') == ''
+
+
+def test_a_bag_that_is_not_here_tells_nothing(small_model: Path, tmp_path: Path) -> None:
+    assert seen_in_training(read_model(small_model).info, tmp_path / 'none.mcap') == ''
 
 
 def test_images_without_ground_truth_give_a_bag_without_it(tmp_path: Path) -> None:

@@ -219,8 +219,9 @@ def test_ground_truth_that_is_void_is_not_taken_for_a_missing_topic() -> None:
 
 
 def test_a_model_that_was_trained_on_the_images_is_called_so() -> None:
-    for seen in (True, False):
-        assert ('was trained on these images' in render_page(report_of(trained_on=seen), [([], [])])) is seen
+    for seen in (['camvid (val)'], []):
+        page = render_page(report_of(trained_on=seen), [([], [])])
+        assert ('was trained on images of camvid (val)' in page) is bool(seen)
 
 
 def test_a_report_without_bags_has_a_page(opened: Open) -> None:
