@@ -164,7 +164,9 @@ def test_without_autostart_the_node_waits(small: tuple[str, ...], tmp_path: Path
     with _launched(tmp_path / 'log', 'segment', *small, 'autostart:=false') as launch:
         launch.wait_for_log('waiting for lifecycle transitions')
         for transition in ('configure', 'activate'):
-            subprocess.run(['ros2', 'lifecycle', 'set', '/enet', transition, '--no-daemon', '--spin-time', '3'], check=True)
+            command = ['ros2', 'lifecycle', 'set', '/enet', transition, '--no-daemon', '--spin-time', '3']
+            # on a busy machine, it may not find the node in 3 s
+            launch.wait_for(lambda command=command: not subprocess.run(command).returncode)
         launch.wait_for_log('segmenting')
 
 
