@@ -74,8 +74,6 @@ def run(arguments: argparse.Namespace) -> int:
         spec = replace(segmenters[0].engine.spec, threads=threads)
     jobs = [_job(path, arguments, spec, class_map, gates.criteria) for path in arguments.bag]
     configuration = _configuration(arguments, class_map, gates.criteria)
-    configuration['trained_on'] = sorted(
-        {seen for path in arguments.bag if (seen := seen_in_training(model.info, path))})
     if gates.other:
         gates.check_comparable(jobs, arguments.mode, labels, configuration)
     if same := find_equal(arguments.bag):
@@ -97,6 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     digests = [result.bag.sha256 for result in results]
     if same_bag := next((result.bag for result in results if digests.count(result.bag.sha256) > 1), None):
         raise _equal(same_bag.name)  # on machines of a cluster
+    replayed = [job.path for job, outcome in zip(jobs, outcomes) if isinstance(outcome, ReplayResult)]
+    configuration['trained_on'] = sorted({seen for path in replayed if (seen := seen_in_training(model.info, path))})
     report = build_report(results, failed, model, configuration, arguments.mode, live)
     judge(report, gates.limits, gates.criteria, compare(report, gates.other, gates.allowed) if gates.other else None)
     write_output(arguments.report, report, [(result.worst, result.typical) for result in results])

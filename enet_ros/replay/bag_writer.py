@@ -88,9 +88,12 @@ class BagWriter:
             METADATA, {'labels_topic': labels_topic, 'class_names': json.dumps(labels.names, ensure_ascii=False)})
 
     def write_origin(self, dataset: str, split: str, stems: Sequence[str]) -> None:
-        """Write a metadata record of the images: their dataset, their split, and their names without endings."""
+        """Write a metadata record of the images: their dataset, their split, and their names without endings.
+
+        Names of files and folders need not be UTF-8, as a record must be. So all is JSON in ASCII.
+        """
         self._writer.add_metadata(
-            METADATA, {'dataset': dataset, 'split': split, 'images': json.dumps(stems, ensure_ascii=False)})
+            METADATA, {'origin': json.dumps({'dataset': dataset, 'split': split, 'images': stems})})
 
     def _header(self) -> Any:  # noqa: ANN401 - its type is made at run time
         time = TYPES.types['builtin_interfaces/msg/Time'](sec=self._stamp[0], nanosec=self._stamp[1])

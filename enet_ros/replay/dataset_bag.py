@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from enet_ros.datasets.prepared import Sample, check_ids, read_dataset, some_images
-from enet_ros.errors import EnetError, UsageError
+from enet_ros.errors import UsageError, printable
 from enet_ros.evaluation.evaluate import trained_on
-from enet_ros.images.bags import open_bag
 from enet_ros.images.files import read_image
+from enet_ros.images.mcap_scan import is_unfinished_mcap, read_metadata
 from enet_ros.labels import VOID, LabelSet
 from enet_ros.network.model_file import ModelInfo
 from enet_ros.parsing import parse_json
@@ -93,16 +93,14 @@ def seen_in_training(info: ModelInfo, path: Path) -> str:
 
     Nothing is known of other bags, and of those that are not on this machine.
     """
-    with suppress(EnetError, OSError):
-        for record in open_bag(path).metadata(METADATA):
-            stems: object = None
-            with suppress(ValueError):
-                stems = parse_json(record.get('images', ''))
-            if not isinstance(stems, list):  # the record of the classes, or not one of ours
-                continue
-            dataset, split = record.get('dataset', ''), record.get('split', '')
-            if trained_on(info, dataset, [(split, stem) for stem in stems if isinstance(stem, str)]):
-                return f'{dataset} ({split})'
+    if path.suffix.lower() != '.mcap' or not path.is_file() or is_unfinished_mcap(path):
+        return ''
+    for record in read_metadata(path, METADATA):
+        with suppress(ValueError, TypeError, KeyError):  # the record of the classes, or not one of ours
+            origin = parse_json(record['origin'])
+            dataset, split = str(origin['dataset']), str(origin['split'])
+            if trained_on(info, dataset, [(split, str(stem)) for stem in origin['images']]):
+                return printable(f'{dataset} ({split})')
     return ''
 
 

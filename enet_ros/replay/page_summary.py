@@ -53,8 +53,8 @@ def latencies(report: Report) -> list[float]:
 
 def seen_images(report: Report) -> str:
     """Return a warning if the model is known to have been trained on images of the report, else an empty text."""
-    seen = report['configuration'].get('trained_on')
-    return seen and f'The model was trained on images of {", ".join(seen)}: its accuracy on new images is lower.'
+    seen = report['configuration'].get('trained_on', ())
+    return f'The model was trained on images of {", ".join(seen)}: its accuracy on new images is lower.' if seen else ''
 
 
 def notes(report: Report) -> Iterator[tuple[str, str]]:

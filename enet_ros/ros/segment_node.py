@@ -273,7 +273,7 @@ class SegmentNode(GuardedNode):
 
 def _spin(node: SegmentNode, executor: Executor, signals: StopSignals) -> None:
     """Run the callbacks until a signal arrives. A timer or event that fails is logged and does not stop the node."""
-    while rclpy.ok() and not signals.received:
+    while not signals.received:
         try:
             # the executor waits in C++, where no handler of Python runs
             executor.spin_once(timeout_sec=_SIGNAL_PERIOD)
@@ -293,13 +293,13 @@ def main(make_node: Callable[[], SegmentNode] = SegmentNode) -> int:
                 rclpy.shutdown()
                 return ExitCode.SUCCESS
             raise UsageError(f'unknown argument {quoted(unknown[0])}: set parameters with --ros-args -p NAME:=VALUE')
+        executor = make_executor()
         node = make_node()
     except (EnetError, *_REFUSALS_OF_ROS) as error:
         text = f'unknown ROS argument: {error}' if isinstance(error, UnknownROSArgsError) else one_line(error)
         rclpy.logging.get_logger('enet').fatal(text)
         rclpy.try_shutdown()
         return _exit_code(error)
-    executor = make_executor()
     try:
         if not node.start():
             return _exit_code(node.failure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -130,8 +131,8 @@ def test_the_file_has_what_ros2_bag_play_and_programs_need(drawn_dataset: Make, 
         assert 'MSG: builtin_interfaces/Time\nint32 sec\nuint32 nanosec\n' in schema.data.decode()
     assert metadata.name == 'enet_ros' and metadata.metadata['labels_topic'] == TRUTH
     assert json.loads(metadata.metadata['class_names']) == list(CAMVID.names)
-    assert origin.name == 'enet_ros' and (origin.metadata['dataset'], origin.metadata['split']) == ('drawn', 'val')
-    assert json.loads(origin.metadata['images']) == [f'val{number}' for number in range(2)]
+    assert origin.name == 'enet_ros'
+    assert json.loads(origin.metadata['origin']) == {'dataset': 'drawn', 'split': 'val', 'images': ['val0', 'val1']}
     # rosbags reads the profiles as rosbag2 does
     offered = {topic: parse_qos(metadata['offered_qos_profiles'])[0] for topic, metadata in channels.items()}
     assert {topic: qos.durability.name for topic, qos in offered.items()} == {
@@ -168,14 +169,29 @@ def test_a_bag_tells_whether_a_model_was_trained_on_its_images(
     assert seen_in_training(info, write(tmp_path / 'val.mcap', drawn_dataset().root)) == seen
 
 
-@pytest.mark.parametrize('images', ['', '[', '7', '{"val0": 1}', '[["val0"]]', '["val0"'], ids=str)
+@pytest.mark.parametrize('origin', [
+    '', '[', '7', '{}', '["drawn"]', '{"dataset": "drawn", "split": "val"}',
+    '{"dataset": "drawn", "split": "val", "images": 7}',
+    '{"dataset": "drawn", "split": ["val"], "images": ["val0"]}', '{"dataset": "drawn", "split": "val", "images": ["val0"]',
+], ids=str)
 def test_a_record_of_the_images_that_cannot_be_read_tells_nothing(
-    images: str, small_model: Path, tmp_path: Path
+    origin: str, small_model: Path, tmp_path: Path
 ) -> None:
     info = dataclasses.replace(read_model(small_model).info, dataset='drawn', recipe={'splits': ['val'], 'hold_out': []})
     with writing_bag(tmp_path / 'a.mcap') as bag:
-        bag._writer.add_metadata('enet_ros', {'dataset': 'drawn', 'split': 'val', 'images': images})
+        bag._writer.add_metadata('enet_ros', {'origin': origin})
     assert seen_in_training(info, tmp_path / 'a.mcap') == ''
+
+
+def test_names_that_are_not_utf8_are_recorded(small_model: Path, drawn_dataset: Make, tmp_path: Path) -> None:
+    root = drawn_dataset().root
+    for kind in ('images', 'labels'):
+        (root / 'val' / kind / 'val0.png').rename(root / 'val' / kind / os.fsdecode(b'caf\xe9.png'))
+    path = write(tmp_path / 'val.mcap', root)
+    for held_out, seen in (('val', 'drawn (val)'), (os.fsdecode(b'caf\xe9'), 'drawn (val)'), ('', '')):
+        recipe = {'splits': ['val'], 'hold_out': [held_out]}
+        info = dataclasses.replace(read_model(small_model).info, dataset='drawn', recipe=recipe)
+        assert seen_in_training(info, path) == seen
 
 
 def test_a_bag_that_is_not_here_tells_nothing(small_model: Path, tmp_path: Path) -> None:
