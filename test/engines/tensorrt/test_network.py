@@ -224,8 +224,9 @@ def test_tensorrt_reads_a_quantised_graph(shipped_model: Path) -> None:
     # tensorrt-rtx builds no int8 convolutions, so the network is only interpreted
     kinds = [network.get_layer(index).type.name for index in range(network.num_layers)]
     assert kinds.count('QUANTIZE') > kinds.count('CONVOLUTION') > 80
-    # on other drawings than those of the calibration; a graph that is read wrongly keeps far fewer labels
+    # on other drawings than those of the calibration, where OpenVINO's int8 keeps 82 % of the labels of the shipped model;
+    # a graph that is read wrongly keeps far fewer
     batch = torch.from_numpy(scenes[1])[None]
     with torch.inference_mode():
         same = run_network(network, batch)['labels'] == InferenceNetwork(model)(batch)
-    assert 0.8 < same.float().mean() < 1
+    assert 0.7 < same.float().mean() < 1
