@@ -12,8 +12,9 @@ os.environ['OMP_NUM_THREADS'] = '1'
 os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)
 os.environ.setdefault('ROS_DOMAIN_ID', str(random.randint(1, 100)))
 os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', os.path.join(os.path.dirname(__file__), '../config/fastdds.xml'))
-if worker := os.environ.get('PYTEST_XDIST_WORKER', '').removeprefix('gw'):  # nodes of two workers must not hear each other
-    os.environ['ROS_DOMAIN_ID'] = str((int(os.environ['ROS_DOMAIN_ID']) + 50 * int(worker)) % 100 + 1)  # 0 is a robot's
+# nodes of two workers must not hear each other: 37 and 100 have no common factor, so up to 100 workers differ
+if worker := os.environ.get('PYTEST_XDIST_WORKER', '').removeprefix('gw'):
+    os.environ['ROS_DOMAIN_ID'] = str((int(os.environ['ROS_DOMAIN_ID']) + 37 * int(worker)) % 100 + 1)  # 0 is a robot's
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores it in the background, and so would all commands
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
