@@ -74,9 +74,8 @@ def _render(report: Report, shown: list[dict[str, Any]], left_out: int) -> str:
             'frames': _listed_frames(report, confusion), 'bags': len(report['bags'])}
     return environment.get_template('report.html.j2').render(
         report=report, seen_images=seen_images(report), notes=list(notes(report)), key_figures=key_figures(report),
-        changes=changes(report), bags=bags, charts=charts,
-        confusion=confusion, pictures=shown, pictures_left_out=left_out, hidden_latencies=_hidden(report),
-        area_intervals=page_charts.AREA_INTERVALS, area_classes=page_charts.AREA_CLASSES,
+        changes=changes(report), bags=bags, charts=charts, confusion=confusion, pictures=shown, pictures_left_out=left_out,
+        hidden_latencies=_hidden(report), area_intervals=page_charts.AREA_INTERVALS, area_classes=page_charts.AREA_CLASSES,
         confidence_tenths=_tenths(report), data=data,
         library=markupsafe.Markup(page_charts.library()),
     )

@@ -13,7 +13,7 @@ from enet_ros.images.bags import IMAGE_TYPES, Bag
 from enet_ros.images.image_header import is_jpeg
 from enet_ros.labels import VOID
 from enet_ros.parsing import parse_json
-from enet_ros.replay.bag_writer import METADATA
+from enet_ros.replay.bag_writer import METADATA, class_names_topic
 from enet_ros.replay.ground_truth import LOSSLESS, may_hold_ids, read_ids
 
 _EXAMINED = 5
@@ -26,7 +26,7 @@ def find_label_topics(bag: Bag, classes: int) -> list[str]:
     """Return the topics with class ids of a model with this number of `classes`, or with ids that the bag names."""
     topics = [name for name, topic in bag.topics.items() if topic.msgtype in IMAGE_TYPES and topic.count]
     first = bag.first(topics, _EXAMINED)
-    return [name for name in topics if _has_info(bag, f'{name}/label_info') or (
+    return [name for name in topics if _has_info(bag, class_names_topic(name)) or (
         any(may_hold_ids(message) for message in first[name])
         and (_has_info(bag, _sibling(name)) or _hold_ids(first[name], classes)))]
 
@@ -89,7 +89,7 @@ def read_class_names(bag: Bag, topic: str) -> dict[int, str] | None:
         EnetError: the names cannot be read.
 
     """
-    for name in (f'{topic}/label_info', _sibling(topic)):
+    for name in (class_names_topic(topic), _sibling(topic)):
         if _has_info(bag, name) and bag.topics[name].count:
             info = next(iter(bag.first([name])[name]), None)
             if info is None or isinstance(info, ImageMessageError):

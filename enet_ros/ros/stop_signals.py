@@ -10,10 +10,10 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class StopSignals:
     """Notes SIGINT and SIGTERM, for the loop of the main thread to look at between two callbacks.
 
-    rclpy's own handlers shut the context down on a thread of theirs, in the middle of any call. A call then fails that did
-    nothing wrong, and an EventsExecutor that was just adding a node aborts the process when it is destroyed (rclpy 7.1.6).
-    KeyboardInterrupt, which Python raises in the middle of any line, is no better. Call `rclpy.init` with
-    `SignalHandlerOptions.NO`, or its handlers replace these.
+    rclpy's own handlers shut the context down from another thread, at any time. Then calls of the main thread fail, and an
+    EventsExecutor that is adding a node at that time aborts the process when it is destroyed (rclpy 7.1.6). A
+    KeyboardInterrupt can interrupt any line as well, the clean-up included. Call `rclpy.init` with
+    `SignalHandlerOptions.NO`: otherwise its handlers replace these.
     """
 
     def __init__(self) -> None:

@@ -105,12 +105,20 @@ def test_a_loss_that_is_not_finite_stops_the_run_which_resumes_at_a_lower_rate(
     assert max(rate for _, rate in read_history(run / 'decoder').learning_rate) <= 1e-3
 
 
+@pytest.mark.parametrize(('split', 'which'), [('train', ''), ('val', 'of the validation samples ')])
+def test_samples_without_labels_are_refused_before_the_training(
+    split: str, which: str, drawn_dataset: Make, tmp_path: Path
+) -> None:
+    dataset = drawn_dataset()
+    for sample in dataset.samples(split):
+        write_image(sample.labels_path, np.full((64, 96), VOID, np.uint8))
+    with pytest.raises(DatasetError, match=f'all labels {which}.* are void'):
+        train_stages(dataset, RECIPE, tmp_path / 'run')
+    assert not (tmp_path / 'run').exists()
+
+
 def test_an_error_in_the_data_leaves_no_folder_behind(drawn_dataset: Make, tmp_path: Path) -> None:
     dataset = drawn_dataset()
-    for sample in dataset.samples('train'):
-        write_image(sample.labels_path, np.full((64, 96), VOID, np.uint8))
-    with pytest.raises(DatasetError, match=r'all labels .* are void'):
-        train_stages(dataset, RECIPE, tmp_path / 'run')
     write_image(dataset.samples('train')[2].labels_path, np.full((64, 96), 50, np.uint8))
     with pytest.raises(DatasetError, match='50'):
         train_stages(dataset, RECIPE, tmp_path / 'run')
@@ -131,15 +139,6 @@ def _changed(model: ModelFile, start: ModelFile) -> set[str]:
     """Return the layers of `start` that have other weights in `model`, normalization statistics aside."""
     return {name.rpartition('.')[0] for name, values in start.weights.items() if '.running_' not in name
             and (values.shape != model.weights[name].shape or not np.allclose(values, model.weights[name], atol=1e-6))}
-
-
-def test_void_validation_samples_are_refused_before_the_training(drawn_dataset: Make, tmp_path: Path) -> None:
-    dataset = drawn_dataset()
-    for sample in dataset.samples('val'):
-        write_image(sample.labels_path, np.full((64, 96), VOID, np.uint8))
-    with pytest.raises(DatasetError, match=r'all labels of the validation samples of .* are void'):
-        train_stages(dataset, RECIPE, tmp_path / 'run')
-    assert not (tmp_path / 'run').exists()
 
 
 def test_one_training_image_is_enough_and_the_log_shows_the_steps(

@@ -208,6 +208,7 @@ def test_a_graph_that_the_parser_rejects_is_one_line_with_the_remedy() -> None:
 
 @pytest.mark.skipif(find_spec('nncf') is None, reason='needs nncf: pip install nncf onnxruntime')
 def test_tensorrt_reads_a_quantised_graph(shipped_model: Path) -> None:
+    import openvino
     from trt_interpreter import run_network
 
     from enet_ros.engines.int8 import quantize
@@ -224,9 +225,11 @@ def test_tensorrt_reads_a_quantised_graph(shipped_model: Path) -> None:
     # tensorrt-rtx builds no int8 convolutions, so the network is only interpreted
     kinds = [network.get_layer(index).type.name for index in range(network.num_layers)]
     assert kinds.count('QUANTIZE') > kinds.count('CONVOLUTION') > 80
-    # on other drawings than those of the calibration, where OpenVINO's int8 keeps 82 % of the labels of the shipped model;
-    # a graph that is read wrongly keeps far fewer
+    # on another drawing than those of the calibration; OpenVINO reads the same graph
     batch = torch.from_numpy(scenes[1])[None]
+    compiled = openvino.compile_model(openvino.Core().read_model(graph), 'CPU')
+    by_openvino = torch.from_numpy(compiled(batch.numpy())[0])
     with torch.inference_mode():
-        same = run_network(network, batch)['labels'] == InferenceNetwork(model)(batch)
-    assert 0.7 < same.float().mean() < 1
+        found, exact = run_network(network, batch)['labels'], InferenceNetwork(model)(batch)
+    kept, kept_by_openvino = ((labels == exact).float().mean() for labels in (found, by_openvino))
+    assert kept_by_openvino - 0.1 < kept < 1
